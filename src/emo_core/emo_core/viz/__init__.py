@@ -1,0 +1,1 @@
+"""Pictures and video of what the stack does."""
