@@ -1,0 +1,180 @@
+"""Recordings as 16 kHz mono float32, whatever PyAV decodes: a block at a time or whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.container import InputContainer
+from numpy.typing import NDArray
+
+from emo_core.errors import EmoError
+
+SAMPLE_RATE = 16_000
+#: Reported, not silently dropped: recordings that lose more than this many seconds to damage.
+_MAX_PADDING_S = 2.0
+
+
+class AudioFile:
+    """A recording (or a video's sound track) decoded as it is read, in constant memory.
+
+    Sample 0 is the start of the file: a sound track that starts later than its video is padded
+    with silence, one that starts earlier is trimmed, so that sample `16000 * t` belongs to video
+    time `t`. Samples that are not finite become 0 and are counted in `non_finite`; samples
+    beyond full scale are clipped to [-1, 1].
+
+    Raises:
+        EmoError: no such file, not a recording, no sound in it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.non_finite = 0
+        self.damaged = 0
+        if not self.path.is_file():
+            raise EmoError(f"no such recording: {self.path}")
+        try:
+            container = av.open(str(self.path), metadata_errors="ignore")
+        except (av.error.FFmpegError, OSError) as error:
+            raise EmoError(
+                f"cannot read {self.path} as audio ({_reason(error)}): "
+                "give a recording such as wav, flac, mp3, m4a or mp4"
+            ) from None
+        assert isinstance(container, InputContainer)
+        self._container = container
+        if not container.streams.audio:
+            container.close()
+            raise EmoError(f"{self.path} has no sound track: give a recording with sound")
+        self._stream = container.streams.audio[0]
+
+    def __enter__(self) -> AudioFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._container.close()
+
+    @property
+    def duration_s(self) -> float | None:
+        """Length in seconds as the header states it; None where it does not."""
+        if self._stream.duration is not None and self._stream.time_base is not None:
+            return float(self._stream.duration * self._stream.time_base)
+        if self._container.duration is not None:
+            return float(self._container.duration) / 1e6
+        return None
+
+    def blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """Decode from the start: float32 (size,) blocks, the last one shorter.
+
+        Raises:
+            EmoError: nothing could be decoded, or the recording is empty.
+        """
+        pending: list[NDArray[np.float32]] = []
+        held = 0
+        total = 0
+        for piece in self._decoded():
+            pending.append(piece)
+            held += len(piece)
+            total += len(piece)
+            if held < size:
+                continue
+            joined = np.concatenate(pending)
+            whole = held - held % size
+            for start in range(0, whole, size):
+                yield joined[start : start + size]
+            pending, held = [joined[whole:]], held - whole
+        if total == 0:
+            raise EmoError(f"{self.path} holds no audio samples: the recording is empty")
+        if held:
+            yield np.concatenate(pending)
+
+    def _decoded(self) -> Iterator[NDArray[np.float32]]:
+        resampler = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+        skip = 0
+        first = True
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    frames = packet.decode()
+                except av.error.InvalidDataError:
+                    self.damaged += 1
+                    continue
+                for frame in frames:
+                    if first:
+                        first = False
+                        start = round(self._start_s(frame) * SAMPLE_RATE)
+                        if start > 0:
+                            yield np.zeros(start, np.float32)
+                        skip = max(-start, 0)
+                    for samples in self._resampled(resampler, frame):
+                        kept = samples[skip:]
+                        skip = max(skip - len(samples), 0)
+                        if len(kept):
+                            yield kept
+            if not first:
+                for samples in self._resampled(resampler, None):
+                    yield samples[skip:]
+        except av.error.FFmpegError as error:
+            raise EmoError(
+                f"cannot decode {self.path} ({_reason(error)}): the file is damaged"
+            ) from None
+
+    def _start_s(self, frame: AudioFrame) -> float:
+        if not self._container.streams.video or frame.time is None:
+            return 0.0
+        video = self._container.streams.video[0]
+        origin = 0.0
+        if video.start_time is not None and video.time_base is not None:
+            origin = float(video.start_time * video.time_base)
+        return float(np.clip(frame.time - origin, -_MAX_PADDING_S, _MAX_PADDING_S))
+
+    def _resampled(
+        self, resampler: AudioResampler, frame: AudioFrame | None
+    ) -> Iterator[NDArray[np.float32]]:
+        if frame is not None:
+            frame = self._finite(frame)
+            frame.pts = None
+        for resampled in resampler.resample(frame):
+            samples = resampled.to_ndarray().reshape(-1).astype(np.float32, copy=False)
+            yield np.clip(samples, -1.0, 1.0)
+
+    def _finite(self, frame: AudioFrame) -> AudioFrame:
+        if not frame.format.name.startswith(("flt", "dbl")):
+            return frame
+        samples = frame.to_ndarray()
+        bad = ~np.isfinite(samples)
+        if not bad.any():
+            return frame
+        self.non_finite += int(bad.sum())
+        samples[bad] = 0.0
+        clean = AudioFrame.from_ndarray(samples, format=frame.format.name, layout=frame.layout.name)
+        clean.sample_rate = frame.sample_rate
+        return clean
+
+
+def open_audio(path: str | Path) -> AudioFile:
+    """Open a recording for reading in blocks (see `AudioFile`)."""
+    return AudioFile(path)
+
+
+def load_audio(path: str | Path) -> NDArray[np.float32]:
+    """Whole recording as float32 (N,), 16 kHz mono (see `AudioFile`)."""
+    with AudioFile(path) as recording:
+        return np.concatenate(list(recording.blocks(SAMPLE_RATE)))
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]

@@ -1,0 +1,230 @@
+"""MediaPipe FaceMesh on images and videos, and the file that keeps what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from numpy.typing import NDArray
+
+from emo_core.errors import EmoError
+from emo_core.face.alignment import to_metric
+from emo_core.face.topology import NUM_LANDMARKS
+
+Array = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+
+class FaceTracker:
+    """FaceMesh with irises on RGB images, one person at a time.
+
+    Args:
+        static_image_mode: images that have nothing to do with each other (detect in each).
+        max_faces: look for as many; the one nearest to the last one seen (at first: the largest)
+            is returned, and `faces_seen` says how many there were in the last image.
+
+    Source: Kartynnik et al. 2019, "Real-time facial surface geometry from monocular video".
+    """
+
+    def __init__(self, static_image_mode: bool = False, max_faces: int = 1) -> None:
+        from mediapipe.python.solutions.face_mesh import FaceMesh  # 0.6 s: only who tracks pays
+
+        self._mesh: Any = FaceMesh(
+            static_image_mode=static_image_mode,
+            max_num_faces=max_faces,
+            refine_landmarks=True,
+            min_detection_confidence=0.5,
+            min_tracking_confidence=0.5,
+        )
+        self._last: Array | None = None
+        self.faces_seen = 0
+
+    def __enter__(self) -> FaceTracker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the graph."""
+        self._mesh.close()
+
+    def track(self, rgb: Image) -> Array | None:
+        """RGB uint8 (H, W, 3) -> landmarks float32 (478, 3) in px (x, y, z), or None: no face."""
+        result = self._mesh.process(np.ascontiguousarray(rgb))
+        found = result.multi_face_landmarks or []
+        self.faces_seen = len(found)
+        if not found:
+            self._last = None
+            return None
+        height, width = rgb.shape[:2]
+        scale = np.array([width, height, width], np.float32)
+        faces = [
+            np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * scale
+            for face in found
+        ]
+        if len(faces) == 1:
+            chosen = faces[0]
+        elif self._last is None:
+            chosen = max(faces, key=lambda face: float(np.ptp(face[:, 0]) * np.ptp(face[:, 1])))
+        else:
+            last = self._last.mean(0)
+            chosen = min(faces, key=lambda face: float(np.linalg.norm(face.mean(0) - last)))
+        self._last = chosen
+        return chosen
+
+
+@dataclass(frozen=True)
+class Track:
+    """A tracked video: T frames at `fps`; frames without a face are NaN and not `valid`."""
+
+    screen: Array  # (T, 478, 3) px
+    metric: Array  # (T, 478, 3) mm
+    pose: Array  # (T, 4, 4) metric -> screen
+    valid: NDArray[np.bool_]  # (T,)
+    fps: float
+    two_faces: bool = False
+
+    def save(self, path: str | Path) -> None:
+        """Write the FACE.npz format: landmarks, screen, pose, valid, fps."""
+        np.savez_compressed(
+            path,
+            landmarks=self.metric,
+            screen=self.screen,
+            pose=self.pose,
+            valid=self.valid,
+            fps=np.float64(self.fps),
+        )
+
+
+class VideoFile:
+    """Frames of a video as RGB, decoded as they are read.
+
+    Raises:
+        EmoError: no such file, not a video.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise EmoError(f"no such video: {self.path}")
+        try:
+            container = av.open(str(self.path), metadata_errors="ignore")
+        except (av.error.FFmpegError, OSError) as error:
+            raise EmoError(
+                f"cannot read {self.path} as video ({error.strerror}): "
+                "give a video or image such as mp4, mpg, mkv, png or jpg"
+            ) from None
+        assert isinstance(container, InputContainer)
+        self._container = container
+        if not container.streams.video:
+            container.close()
+            raise EmoError(f"{self.path} has no picture in it: give a video")
+        self._stream = container.streams.video[0]
+        self._stream.thread_type = "AUTO"
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        self.fps = float(rate) if rate else 25.0
+        self.size = (self._stream.width, self._stream.height)
+
+    def __enter__(self) -> VideoFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._container.close()
+
+    @property
+    def frame_count(self) -> int | None:
+        """Number of frames as the header states it; None where it does not."""
+        return self._stream.frames or None
+
+    def frames(self) -> Iterator[Image]:
+        """RGB uint8 (H, W, 3), turned upright where the file says so; damaged ones are left out."""
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    decoded = packet.decode()
+                except av.error.InvalidDataError:
+                    continue
+                for frame in decoded:
+                    image: Image = frame.to_ndarray(format="rgb24")
+                    turns = round(getattr(frame, "rotation", 0) / 90) % 4
+                    yield np.rot90(image, turns) if turns else image
+        except av.error.FFmpegError as error:
+            raise EmoError(
+                f"cannot decode {self.path} ({error.strerror}): the file is damaged"
+            ) from None
+
+
+def track_frames(tracker: FaceTracker, frames: Iterator[Image], fps: float) -> Track:
+    """Track images in order (see `Track`)."""
+    missing = np.full((NUM_LANDMARKS, 3), np.nan, np.float32)
+    seen: list[Array] = []
+    two = False
+    for image in frames:
+        found = tracker.track(image)
+        two = two or tracker.faces_seen > 1
+        seen.append(missing if found is None else found)
+    screen = np.stack(seen) if seen else np.zeros((0, NUM_LANDMARKS, 3), np.float32)
+    metric, pose = to_metric(screen)
+    valid = np.isfinite(screen).all(axis=(1, 2))
+    return Track(screen, metric, pose, valid, fps, two)
+
+
+def track_video(path: str | Path, max_faces: int = 1) -> Track:
+    """Track a video or an image file.
+
+    Raises:
+        EmoError: it cannot be read, or no frame shows a face.
+    """
+    with VideoFile(path) as video, FaceTracker(max_faces=max_faces) as tracker:
+        track = track_frames(tracker, video.frames(), video.fps)
+    if not track.valid.any():
+        raise EmoError(f"no face found in {path}: give a video with a face in view")
+    return track
+
+
+def load_face(path: str | Path) -> Array:
+    """Static face from FACE.npz, an image or a video -> metric (478, 3) in mm.
+
+    The mean of the first second's valid frames.
+
+    Raises:
+        EmoError: it cannot be read, holds no face, or is of another format.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npz":
+        track = track_video(path)
+        landmarks, fps = track.metric, track.fps
+    else:
+        if not path.is_file():
+            raise EmoError(f"no such face file: {path}")
+        try:
+            with np.load(path) as stored:
+                landmarks, fps = stored["landmarks"], float(stored["fps"])
+        except (KeyError, ValueError, OSError) as error:
+            raise EmoError(
+                f"{path} is not a face file ({error}): make one with './emo track VIDEO -o {path}'"
+            ) from None
+    if landmarks.ndim != 3 or landmarks.shape[1:] != (NUM_LANDMARKS, 3):
+        raise EmoError(f"{path} holds landmarks of shape {landmarks.shape}, not (T, 478, 3)")
+    good = landmarks[np.isfinite(landmarks).all(axis=(1, 2))]
+    if not len(good):
+        raise EmoError(f"{path} holds no valid face")
+    face: Array = good[: max(1, round(fps))].mean(0).astype(np.float32)
+    return face

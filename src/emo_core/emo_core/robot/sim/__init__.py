@@ -1,0 +1,1 @@
+"""The simulated robot: servos, skin, and the camera that looks at it."""
