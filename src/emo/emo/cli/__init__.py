@@ -1,0 +1,166 @@
+"""The command line: one table of commands, one way to report errors."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from emo.bootstrap import SetupError
+from emo_core import __version__
+from emo_core.errors import EmoError
+
+#: Subcommand -> (module with `add_arguments(parser)` and `run(args) -> int`, one line of help).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("emo.cli.demo", "a bundled sentence spoken by the simulated robot: start here"),
+    "lipsync": ("emo.cli.lipsync", "the live ROS graph: a recording or the microphone moves the face"),
+    "animate": ("emo.cli.animate", "offline: a recording to landmarks, motor commands and video"),
+    "track": ("emo.cli.track", "a face in a video to landmarks"),
+    "babble": ("emo.cli.babble", "motor babbling: what each motor does to the face"),
+    "eval": ("emo.cli.eval", "measure the models against real recordings"),
+    "data": ("emo.cli.data", "prepare recordings for training"),
+    "train": ("emo.cli.train", "train the models"),
+    "doctor": ("emo.cli.doctor", "what is here, what is missing, and what to do about it"),
+    "test": ("emo.cli.test", "lint, types and tests"),
+}  # fmt: skip
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The flag of every command that reports figures."""
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+
+
+def repository() -> Path:
+    """Root of the checkout this file lies in.
+
+    Raises:
+        EmoError: it is an installed package, not a checkout.
+    """
+    root = Path(__file__).resolve().parents[4]
+    if not (root / "requirements" / "base.txt").is_file():
+        raise EmoError(
+            f"this command needs a checkout of emo: {root} is none. Clone it, and run ./emo there"
+        )
+    return root
+
+
+def ensure(requirements: str, why: str) -> None:
+    """Install requirements/<requirements>.txt at its first use, in a checkout.
+
+    Raises:
+        SetupError: it cannot be installed.
+    """
+    from emo.bootstrap import ensure_requirements
+
+    root = Path(__file__).resolve().parents[4]
+    ensure_requirements(root, requirements, why)
+
+
+def make_parser(command: str | None) -> tuple[Parser, types.ModuleType | None]:
+    """The parser of one command and its module, or the table of all of them and None."""
+    if command is not None:
+        module_name, _ = COMMANDS[command]
+        module = importlib.import_module(module_name)
+        parser = Parser(
+            prog=f"emo {command}",
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        parser.add_argument(
+            "--debug", action="store_true", help="on an error, show the whole traceback"
+        )
+        module.add_arguments(parser)
+        return parser, module
+    lines = [f"  {name:<9} {text}" for name, (_, text) in COMMANDS.items()]
+    parser = Parser(
+        prog="emo",
+        description="An animatronic face that speaks: audio in, lip motion out.\n\n"
+        "commands:\n" + "\n".join(lines),
+        epilog="emo COMMAND --help tells more; emo COMMAND --debug shows tracebacks.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="emo [--version] COMMAND ...",
+    )
+    parser.add_argument("--version", action="version", version=f"emo {__version__}")
+    parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
+    return parser, None
+
+
+def _one_line(
+    kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
+) -> None:
+    """The hook for what nobody foresaw: one line, and where to see more."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
+    text = " ".join(str(error).split())
+    print(
+        f"emo: internal error: {kind.__name__}: {text} ({where}). "
+        "Run again with --debug for the traceback",
+        file=sys.stderr,
+    )
+
+
+def _quiet_libraries() -> None:
+    """MediaPipe, TensorFlow Lite and ONNX Runtime greet on standard error unless told not to."""
+    os.environ.setdefault("GLOG_minloglevel", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("ORT_LOGGING_LEVEL", "3")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0 only if it did what was asked."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
+    command = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    if command is None:
+        parser, _ = make_parser(None)
+        parser.parse_args(arguments)
+        parser.print_help()
+        return 0 if not arguments else EXIT_USAGE
+    if command not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(COMMANDS)}"
+        print(f"emo: error: no command '{command}': {hint}", file=sys.stderr)
+        return EXIT_USAGE
+    if "--debug" not in arguments:
+        sys.excepthook = _one_line
+        _quiet_libraries()
+    try:
+        parser, module = make_parser(command)
+        assert module is not None
+        args = parser.parse_args(arguments[1:])
+        status: int = module.run(args)
+        sys.stdout.flush()
+        return status
+    except (EmoError, SetupError) as error:
+        if "--debug" in arguments:
+            raise
+        print(f"emo: error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("emo: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `emo ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
