@@ -123,13 +123,16 @@ def test_a_face_that_never_moves_scores_one_half(level: float, seed: int, tolera
     rng = np.random.default_rng(seed)
     true = rng.choice([0.5, 8.0], T)
     true[:2] = 0.5, 8.0
-    assert metrics.closure(np.full(T, level), true, ALL_VOICED, tolerance=tolerance) == 0.5
+    frozen = np.full(T, level)
+    assert metrics.closure(frozen, true, ALL_VOICED, tolerance=tolerance) == 0.5
+    assert metrics.closure_paired(frozen, true, ALL_VOICED, tolerance=tolerance) == 0.5
 
 
 def test_closure_forgives_one_frame_not_two() -> None:
     late = np.full(len(TRUE), 8.0)
     late[[4, 5, 9]] = 1.0  # every closure one frame late
     assert metrics.closure(late, TRUE, VOICED) == 1.0
+    assert metrics.closure_paired(late, TRUE, VOICED) == 1.0
     later = np.full(len(TRUE), 8.0)
     later[[6, 10]] = 1.0  # two frames late: no closed frame is right, every open one is
     assert metrics.closure(later, TRUE, VOICED) == 0.5
@@ -169,11 +172,24 @@ def test_closure_leaves_untracked_frames_out() -> None:
     assert metrics.closure(missed, TRUE, VOICED, valid) == 1.0
 
 
-def test_strict_closure_sees_the_flicker_that_tolerance_forgives() -> None:
+def test_flicker_pleases_the_tolerance_but_not_the_other_two_rules() -> None:
     flicker = np.where(np.arange(T) % 2 == 0, 0.0, 8.0)
     true = np.where(np.arange(T) % 10 < 4, 0.5, 8.0)
     assert metrics.closure(flicker, true, ALL_VOICED) == 1.0
     assert metrics.closure(flicker, true, ALL_VOICED, tolerance=0) == pytest.approx(0.5, abs=0.03)
+    # of 4 closed frames the outer 2 lie at an edge, of 6 open ones too; half of the rest is right
+    paired = metrics.closure_paired(flicker, true, ALL_VOICED)
+    assert paired == pytest.approx(((2 + 1) / 4 + (2 + 2) / 6) / 2, abs=0.05)
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_the_three_closures_are_in_order(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    true, predicted = rng.choice([0.5, 8.0], (2, T))
+    strict = metrics.closure(predicted, true, ALL_VOICED, tolerance=0)
+    paired = metrics.closure_paired(predicted, true, ALL_VOICED)
+    assert strict <= paired <= metrics.closure(predicted, true, ALL_VOICED)
 
 
 # --- the six distances, areas, jitter ---------------------------------------------------------

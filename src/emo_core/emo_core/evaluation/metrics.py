@@ -176,23 +176,56 @@ def closure(
     ("p_t equals the truth at some t' near t"), a face frozen shut would be right in all closed
     frames and also in the open ones beside them, and score above 0.5 for doing nothing. With the
     prediction's neighbours a frozen face is right in all frames of one class and none of the
-    other: exactly 0.5. What this tolerance cannot see is flicker from frame to frame; tolerance 0
-    (`closure_strict`) and `jitter` do.
+    other: exactly 0.5. What it cannot see is flicker: a face that opens and shuts from frame to
+    frame is near everything (frames drawn at random score about 0.85). Read it beside the rules
+    that flicker does not please: `closure_paired` and tolerance 0 (`closure_strict`).
 
     Args: series in mm, (T,); `voiced`, `valid` (T,) bool.
     Returns NaN where the stretch has no closed or no open frame, or nothing is voiced.
     """
+    shut, wide, closed, p_closed = _closed_frames(predicted_opening, true_opening, voiced, valid)
+    right = np.where(closed, _dilate(p_closed, tolerance), _dilate(~p_closed, tolerance))
+    return _balanced(right, shut, wide)
+
+
+def closure_paired(
+    predicted_opening: ArrayLike,
+    true_opening: ArrayLike,
+    voiced: ArrayLike,
+    valid: ArrayLike | None = None,
+    tolerance: int = 1,
+) -> float:
+    """As `closure`, but a wrong frame is forgiven only where both curves cross theta nearby.
+
+    Frame t with p_t != c_t is right when the prediction has the state c_t within `tolerance`
+    frames *and* the truth has the state p_t within as many: an edge, displaced by no more than
+    that. A face that never moves scores 0.5, and flicker is forgiven at the video's edges only.
+    """
+    shut, wide, closed, p_closed = _closed_frames(predicted_opening, true_opening, voiced, valid)
+    here = np.where(closed, _dilate(p_closed, tolerance), _dilate(~p_closed, tolerance))
+    there = np.where(p_closed, _dilate(closed, tolerance), _dilate(~closed, tolerance))
+    return _balanced((closed == p_closed) | (here & there), shut, wide)
+
+
+def _closed_frames(
+    predicted_opening: ArrayLike,
+    true_opening: ArrayLike,
+    voiced: ArrayLike,
+    valid: ArrayLike | None,
+) -> tuple[BoolArray, BoolArray, BoolArray, BoolArray]:
+    """Judged closed frames, judged open frames, closed in the video, closed as predicted: (T,)."""
     true, predicted = np.asarray(true_opening, float), np.asarray(predicted_opening, float)
     keep = _mask(valid, len(true))
     theta = closed_below(true, keep)
     judged = between_voiced(voiced) & keep
     closed = true < theta
-    p_closed = _dilate(predicted < theta, tolerance)
-    p_open = _dilate(predicted >= theta, tolerance)
-    shut, wide = judged & closed, judged & ~closed
+    return judged & closed, judged & ~closed, closed, predicted < theta
+
+
+def _balanced(right: BoolArray, shut: BoolArray, wide: BoolArray) -> float:
     if not shut.any() or not wide.any():
         return float("nan")
-    return float(p_closed[shut].mean() + p_open[wide].mean()) / 2
+    return float(right[shut].mean() + right[wide].mean()) / 2
 
 
 def _dilate(flags: BoolArray, reach: int) -> BoolArray:
@@ -281,8 +314,8 @@ def score_clip(
 ) -> dict[str, float]:
     """Every metric of one clip; faces (T, 478, 3) metric mm, `voiced` and `valid` (T,) bool.
 
-    Keys: those of `published`; opening_r, width_r, opening_slope, closure, closure_strict (no
-    tolerance), lag_ms (signed), abs_lag_ms, jitter_mm, jitter_video_mm (the film's own).
+    Keys: those of `published`; opening_r, width_r, opening_slope, closure, closure_paired,
+    closure_strict (tolerance 0), lag_ms (signed), abs_lag_ms, jitter_mm, jitter_video_mm (the film's own).
     """
     p, q = np.asarray(predicted, dtype=np.float64), np.asarray(true, dtype=np.float64)
     if p.shape != q.shape:
@@ -297,6 +330,7 @@ def score_clip(
         "width_r": pearson(width(p)[keep], width(q)[keep]),
         "opening_slope": slope(p_open[keep], q_open[keep]),
         "closure": closure(p_open, q_open, voiced, keep),
+        "closure_paired": closure_paired(p_open, q_open, voiced, keep),
         "closure_strict": closure(p_open, q_open, voiced, keep, tolerance=0),
         "lag_ms": lag,
         "abs_lag_ms": abs(lag),
