@@ -1,0 +1,58 @@
+"""Which ROS domain to speak in, so that two instances on one machine do not hear each other."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+#: Domains emo takes for itself. ROS's own default is 0; above 101 Linux's ephemeral ports begin.
+DOMAINS = range(60, 100)
+
+_held: dict[int, int] = {}  # domain: its open lock, for as long as the process lives
+
+
+def domain_environment(environment: Mapping[str, str], distro: str | None) -> dict[str, str]:
+    """Variables that keep this instance to itself; empty where the operator chose any of them.
+
+    The first free domain of `DOMAINS` is taken and held by a file lock that ends with the process:
+    a first instance always has 60, a second one 61. Discovery stays on this machine.
+
+    Args:
+        environment: what the process has so far.
+        distro: the sourced ROS 2's name, or None for the wheels (Jazzy).
+    """
+    chosen = ("ROS_DOMAIN_ID", "ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE")
+    if any(environment.get(name) for name in chosen):
+        return {}
+    domain = _claim()
+    # Humble knows the older variable only; later ones warn of it.
+    local = (
+        {"ROS_LOCALHOST_ONLY": "1"}
+        if distro == "humble"
+        else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    )
+    return {**local, **({"ROS_DOMAIN_ID": str(domain)} if domain is not None else {})}
+
+
+def _claim() -> int | None:
+    """Take the first free domain; None where all are taken (then ROS's default serves)."""
+    for domain in _held:
+        return domain
+    for domain in DOMAINS:
+        path = Path(tempfile.gettempdir(), f"emo-domain-{domain}.lock")
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+        except OSError:  # another user's
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            continue
+        os.set_inheritable(handle, True)  # held through the restart of `enter_ros`
+        _held[domain] = handle
+        return domain
+    return None
