@@ -9,7 +9,7 @@ position handed back, whatever came in:
   than its `max_acceleration` allows;
 * a motor that had no finite command for `watchdog.timeout_s` is on its way to neutral, and there
   `watchdog.ease_s` later (or as soon as the limits above let it);
-* heat, as the dwell model has it, stays below `dwell.hard`.
+* heat, as the dwell model has it, is kept below `dwell.hard` by drawing the motor towards neutral.
 
 How: each step keeps, for every motor, enough room to stop. From position x and speed v a motor
 can always brake to a halt at x + v|v| / (2 a). A step is taken only if the halt it leads to is
@@ -31,6 +31,8 @@ from emo_core.robot.description import RobotDescription
 
 #: A longer pause between two steps counts as this long, so that a stall never becomes a leap.
 MAX_STEP_S = 0.05
+#: A shorter one waits for the next.
+MIN_STEP_S = 1e-5
 #: After a take-up from an unknown pose, speeds grow from this share to all of it in SOFT_START_S.
 SOFT_START_SHARE = 0.15
 SOFT_START_S = 1.0
@@ -130,6 +132,15 @@ class SafetyLayer:
         """Whether the e-stop is set."""
         return self._estop
 
+    @property
+    def at_neutral(self) -> bool:
+        """Whether everything rests at neutral (within 1 % of a stroke)."""
+        return bool(np.all(np.abs(self._x - self._neutral) < 0.01) and not np.any(np.abs(self._v) > 0.1))
+
+    def home(self) -> None:
+        """Ease to neutral from now on, as the watchdog does, until a new command arrives."""
+        self._heard[:] = -math.inf
+
     def estop(self) -> None:
         """Brake everything as hard as the limits allow, stay there, then drop torque."""
         self._estop = True
@@ -138,7 +149,12 @@ class SafetyLayer:
         """Leave the e-stop: start gently, from here, and wait for a new command."""
         if self._estop:
             self._estop = False
-            self.reset(self._x)
+            self._goal = self._x.copy()
+            self._reasons[:] = 0
+            self._easing[:] = False
+            self._soft_left = SOFT_START_S
+            if self._now is not None:
+                self._heard[:] = self._now
 
     def step(self, command: ArrayLike | Mapping[str, float] | None, now_s: float) -> Sent:
         """The positions to send at `now_s`.
@@ -158,7 +174,9 @@ class SafetyLayer:
             speed = self._speed * self._soft_share(dt, reasons)
             velocity = self._follow(target, speed, dt, reasons)
             velocity = self._interlocked(velocity, dt, reasons)
-            self._x = self._x + velocity * dt
+            # The clip takes rounding away: the velocities already keep to the limits.
+            low, high = np.minimum(self._low, self._x), np.maximum(self._high, self._x)
+            self._x = np.clip(self._x + velocity * dt, low, high)
             self._v = velocity
             self._warm_up(dt)
         elif self._estop:
@@ -175,9 +193,11 @@ class SafetyLayer:
             self._now = now_s
             self._heard = np.full(len(self._x), now_s)
             return 0.0
-        dt = min(max(now_s - self._now, 0.0), MAX_STEP_S)
-        self._now = max(now_s, self._now)
-        return dt
+        gone = now_s - self._now
+        if gone < MIN_STEP_S:
+            return 0.0
+        self._now = now_s
+        return min(gone, MAX_STEP_S)
 
     def _hear(self, command: ArrayLike | Mapping[str, float] | None) -> None:
         """Take a command in: new goals, the watchdog fed, what was wrong with it kept."""
@@ -250,7 +270,7 @@ class SafetyLayer:
             reasons |= int(Reason.ESTOP)
             return brake
         distance = target - self._x
-        wanted = np.sign(distance) * _stoppable(np.abs(distance), a, dt)
+        wanted = np.sign(distance) * stoppable(np.abs(distance), a, dt)
         reasons[np.abs(distance) > np.maximum(speed * dt, 1e-12)] |= int(Reason.SPEED)
         velocity = np.clip(wanted, -speed, speed)
         change = np.clip(velocity, self._v - a * dt, self._v + a * dt)
@@ -258,7 +278,7 @@ class SafetyLayer:
         # Room to stop before the limits; a motor outside may come in, but not go further out.
         room_up = np.maximum(self._high - self._x, _halt(np.maximum(self._v, 0.0), a))
         room_down = np.maximum(self._x - self._low, _halt(np.minimum(self._v, 0.0), a))
-        velocity = np.clip(change, -_stoppable(room_down, a, dt), _stoppable(room_up, a, dt))
+        velocity = np.clip(change, -stoppable(room_down, a, dt), stoppable(room_up, a, dt))
         # Rounding may ask a hair more than the acceleration limit: braking always fits.
         inside = np.clip(velocity, self._v - a * dt, self._v + a * dt)
         return np.where(np.abs(inside - velocity) > 0.0, brake, velocity)
@@ -273,9 +293,11 @@ class SafetyLayer:
             return velocity
         for row, weights in enumerate(self._weights):
             offenders = weights * velocity > 0.0
-            velocity = self._scaled(velocity, brake, offenders, slice(row, row + 1), allowed, dt, reasons)
+            one = slice(row, row + 1)
+            velocity = self._scaled(velocity, brake, offenders, one, allowed, dt, reasons)
         members = np.any(self._weights != 0.0, axis=0)
-        return self._scaled(velocity, brake, members, slice(None), allowed, dt, reasons)
+        every = slice(None)
+        return self._scaled(velocity, brake, members, every, allowed, dt, reasons)
 
     def _scaled(
         self,
@@ -310,7 +332,7 @@ class SafetyLayer:
 
     def _warm_up(self, dt: float) -> None:
         load = np.minimum(((self._x - self._neutral) / self._span) ** 2, 1.0)
-        self.heat += (load - self.heat) * (1.0 - math.exp(-dt / self.description.dwell.time_constant_s))
+        self.heat += (load - self.heat) * -math.expm1(-dt / self.description.dwell.time_constant_s)
 
 
 def _halt(velocity: Array, acceleration: Array) -> Array:
@@ -318,7 +340,7 @@ def _halt(velocity: Array, acceleration: Array) -> Array:
     return np.asarray(velocity**2 / (2.0 * acceleration))
 
 
-def _stoppable(distance: Array, acceleration: Array, dt: float) -> Array:
+def stoppable(distance: Array, acceleration: Array, dt: float) -> Array:
     """Largest speed v >= 0 with v dt + v^2 / (2 a) <= distance (>= 0)."""
     a = acceleration
     root = np.sqrt((a * dt) ** 2 + 2.0 * a * np.maximum(distance, 0.0))

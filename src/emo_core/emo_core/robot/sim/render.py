@@ -1,0 +1,244 @@
+"""What a camera in front of the simulated robot sees, drawn so that FaceMesh can track it.
+
+The skin is the mesh's triangles, flat-shaded in a few dozen grey levels at half size and then
+smoothed; lips, eyes, brows and mouth are polygons on top. OpenCV does the drawing in a few large
+calls that release the GIL.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emo_core.errors import EmoError
+from emo_core.face import topology
+from emo_core.robot.description import CameraModel, RobotDescription
+from emo_core.robot.sim.skin import Skin
+
+Image = NDArray[np.uint8]
+Array = NDArray[np.float64]
+
+_SHIFT = 4  # OpenCV's fixed-point coordinates: 1/16 pixel
+_LEVELS = 40
+_LIGHT = np.array([-0.30, 0.50, 0.81])
+_OVAL = np.concatenate(
+    [
+        topology.LOWER_OVAL,
+        [356, 389, 251, 284, 332, 297, 338, 10, 109, 67, 103, 54, 21, 162, 127],
+    ]
+)
+_BROW = np.array([70, 63, 105, 66, 107, 55, 65, 52, 53, 46])
+_BROW_LEFT = np.array([300, 293, 334, 296, 336, 285, 295, 282, 283, 276])
+_NOSTRILS = (np.array([98, 97]), np.array([327, 326]))
+_UPPER_LID = (topology.RIGHT_EYE[:9], topology.LEFT_EYE[:9])
+
+# Colours, BGR.
+_SKIN_DARK, _SKIN_LIGHT = (92, 104, 138), (222, 232, 246)
+_LIP, _LIP_UPPER, _LIP_SHINE = (104, 100, 186), (88, 84, 164), (150, 148, 216)
+_MOUTH, _TEETH, _TONGUE = (38, 28, 52), (226, 236, 240), (110, 96, 176)
+_BROW_COLOUR, _LASH = (52, 50, 62), (46, 42, 52)
+_WHITE, _IRIS, _IRIS_RIM, _PUPIL = (238, 240, 240), (176, 128, 62), (110, 74, 34), (26, 22, 22)
+_SHELL, _SHELL_EDGE, _SEAM = (228, 222, 216), (172, 164, 156), (150, 150, 168)
+_BACK_TOP, _BACK_BOTTOM = (96, 80, 66), (150, 132, 116)
+_JOINT = (120, 108, 98)
+
+
+class Renderer:
+    """Draws one robot. Not thread-safe: give each thread its own.
+
+    Args:
+        description: a robot with a `simulator` section.
+        size: (width, height) of the picture; the description's camera if not given.
+    """
+
+    def __init__(
+        self, description: RobotDescription, size: tuple[int, int] | None = None
+    ) -> None:
+        if description.simulator is None:
+            raise EmoError(f"{description.file}: simulator is missing: this robot has no picture")
+        camera = description.simulator.camera
+        self.size = size or (camera.width, camera.height)
+        self.skin = Skin(description)
+        self._camera: CameraModel = camera
+        # The field of view is the camera's at any picture size.
+        self._focal = camera.focal_px * min(
+            self.size[0] / camera.width, self.size[1] / camera.height
+        )
+        self._triangles = self.skin.triangles
+        self._rest = self.skin(description.neutral)
+        self._stage = self._draw_stage()
+        self._palette = _palette(_SKIN_DARK, _SKIN_LIGHT)
+        self._face = np.empty((self.size[1], self.size[0], 3), dtype=np.uint8)
+
+    def __call__(self, motors: ArrayLike) -> Image:
+        """(M,) motor positions -> (H, W, 3) uint8 BGR."""
+        return self.draw(self.skin(motors))
+
+    def draw(self, mesh: Array) -> Image:
+        """(478, 3) mm -> (H, W, 3) uint8 BGR."""
+        points = self.project(mesh)
+        frame = self._stage.copy()
+        self._draw_skin(frame, mesh, points)
+        fixed = np.round(points * (1 << _SHIFT)).astype(np.int32)
+        self._draw_nose(frame, fixed)
+        self._draw_mouth(frame, points, fixed)
+        for eye, brow, iris, lid in (
+            (topology.RIGHT_EYE, _BROW, topology.RIGHT_IRIS, _UPPER_LID[0]),
+            (topology.LEFT_EYE, _BROW_LEFT, topology.LEFT_IRIS, _UPPER_LID[1]),
+        ):
+            self._draw_eye(frame, points, fixed, eye, iris, lid)
+            cv2.fillPoly(frame, fixed[brow][None], _BROW_COLOUR, cv2.LINE_AA, _SHIFT)
+        return frame
+
+    def project(self, mesh: Array) -> Array:
+        """(..., 3) mm -> (..., 2) pixels."""
+        scale = self._focal / (self._camera.distance_mm - mesh[..., 2:])
+        centre = np.array(self.size) / 2.0
+        return np.asarray(centre + mesh[..., :2] * [1.0, -1.0] * scale)
+
+    # -- layers --------------------------------------------------------------------------
+
+    def _draw_skin(self, frame: Image, mesh: Array, points: Array) -> None:
+        corners = mesh[self._triangles]
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
+        normals *= np.where(normals[:, 2:] < 0.0, -1.0, 1.0)
+        shade = np.clip(normals @ (_LIGHT / np.linalg.norm(_LIGHT)), 0.0, 1.0)
+        level = np.round(shade * (_LEVELS - 1)).astype(np.intp)
+        order = np.argsort(level, kind="stable")
+        bounds = np.searchsorted(level[order], np.arange(_LEVELS + 1))
+        half = np.round(points * (1 << (_SHIFT - 1))).astype(np.int32)[self._triangles[order]]
+        grey = np.full((self.size[1] // 2, self.size[0] // 2), 160, dtype=np.uint8)
+        for k in range(_LEVELS):
+            if bounds[k] < bounds[k + 1]:
+                value = int(255 * k / (_LEVELS - 1))
+                cv2.fillPoly(grey, half[bounds[k] : bounds[k + 1]], value, cv2.LINE_8, _SHIFT)
+        grey = cv2.GaussianBlur(grey, (0, 0), self.size[0] / 190.0)
+        grey = cv2.resize(grey, self.size, interpolation=cv2.INTER_LINEAR)
+        mask = np.zeros((self.size[1], self.size[0]), dtype=np.uint8)
+        oval = np.round(points[_OVAL] * (1 << _SHIFT)).astype(np.int32)[None]
+        cv2.fillPoly(mask, oval, 255, cv2.LINE_8, _SHIFT)
+        cv2.copyTo(cv2.applyColorMap(grey, self._palette), mask, frame)
+        cv2.polylines(frame, oval, True, _SEAM, max(2, self.size[0] // 240), cv2.LINE_AA, _SHIFT)
+
+    def _draw_nose(self, frame: Image, fixed: NDArray[np.int32]) -> None:
+        width = max(2, self.size[0] // 160)
+        for nostril in _NOSTRILS:
+            cv2.polylines(frame, fixed[nostril][None], False, (84, 84, 120), width, cv2.LINE_AA, _SHIFT)
+
+    def _draw_mouth(self, frame: Image, points: Array, fixed: NDArray[np.int32]) -> None:
+        inner, outer = fixed[topology.LIPS_INNER], fixed[topology.LIPS_OUTER]
+        gap = float(np.ptp(points[topology.LIPS_INNER, 1]))
+        if gap > 1.0:
+            self._draw_cavity(frame, points, inner)
+        cv2.fillPoly(frame, [outer, inner], _LIP, cv2.LINE_AA, _SHIFT)
+        upper = np.concatenate([outer[:11], inner[10::-1]])
+        cv2.fillPoly(frame, upper[None], _LIP_UPPER, cv2.LINE_AA, _SHIFT)
+        shine = ((outer[13:18] + inner[13:18]) // 2)[None]
+        cv2.polylines(frame, shine, False, _LIP_SHINE, max(2, self.size[0] // 200), cv2.LINE_AA, _SHIFT)
+        cv2.polylines(frame, inner[None], True, _MOUTH, max(1, self.size[0] // 400), cv2.LINE_AA, _SHIFT)
+
+    def _draw_cavity(self, frame: Image, points: Array, inner: NDArray[np.int32]) -> None:
+        """Dark mouth, upper teeth that stay with the skull, lower teeth and tongue with the jaw."""
+        x0, y0 = np.maximum(np.floor(points[topology.LIPS_INNER].min(axis=0)).astype(int) - 2, 0)
+        x1, y1 = np.ceil(points[topology.LIPS_INNER].max(axis=0)).astype(int) + 3
+        view = frame[y0:y1, x0:x1]
+        if view.size == 0:
+            return
+        mouth = np.empty_like(view)
+        mouth[:] = _MOUTH
+        px = self._focal / self._camera.distance_mm
+        middle = points[topology.UPPER_LIP_INNER, 0] - x0
+        top = float(self.project(self._rest[topology.UPPER_LIP_INNER])[1]) - y0
+        jaw = float(points[152, 1] - self.project(self._rest[152])[1])
+        bottom = top + jaw * 0.92
+        for centre, half_width, half_height, colour in (
+            (bottom + 14 * px, 13, 10, _TONGUE),
+            (bottom + 8.5 * px, 17, 6.5, _TEETH),
+            (top - 4 * px, 20, 8.5, _TEETH),
+        ):
+            cv2.ellipse(
+                mouth,
+                (_fix(middle), _fix(centre)),
+                (_fix(half_width * px), _fix(half_height * px)),
+                0, 0, 360, colour, -1, cv2.LINE_AA, _SHIFT,
+            )  # fmt: skip
+        mask = np.zeros(view.shape[:2], dtype=np.uint8)
+        offset = np.array([x0 << _SHIFT, y0 << _SHIFT], dtype=np.int32)
+        cv2.fillPoly(mask, (inner - offset)[None], 255, cv2.LINE_8, _SHIFT)
+        cv2.copyTo(mouth, mask, view)
+
+    def _draw_eye(
+        self,
+        frame: Image,
+        points: Array,
+        fixed: NDArray[np.int32],
+        eye: NDArray[np.intp],
+        iris: NDArray[np.intp],
+        lid: NDArray[np.intp],
+    ) -> None:
+        x0, y0 = np.maximum(np.floor(points[eye].min(axis=0)).astype(int) - 2, 0)
+        x1, y1 = np.ceil(points[eye].max(axis=0)).astype(int) + 3
+        view = frame[y0:y1, x0:x1]
+        if view.size == 0:
+            return
+        ball = np.empty_like(view)
+        ball[:] = _WHITE
+        radius = float(np.linalg.norm(points[iris[1:]] - points[iris[0]], axis=1).mean())
+        cx, cy = points[iris[0]] - (x0, y0)
+        cv2.circle(ball, (_fix(cx), _fix(cy)), _fix(radius), _IRIS_RIM, -1, cv2.LINE_AA, _SHIFT)
+        cv2.circle(ball, (_fix(cx), _fix(cy)), _fix(radius * 0.86), _IRIS, -1, cv2.LINE_AA, _SHIFT)
+        cv2.circle(ball, (_fix(cx), _fix(cy)), _fix(radius * 0.45), _PUPIL, -1, cv2.LINE_AA, _SHIFT)
+        shine = (_fix(cx - radius * 0.35), _fix(cy - radius * 0.35))
+        cv2.circle(ball, shine, _fix(radius * 0.22), (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
+        mask = np.zeros(view.shape[:2], dtype=np.uint8)
+        offset = np.array([x0 << _SHIFT, y0 << _SHIFT], dtype=np.int32)
+        cv2.fillPoly(mask, (fixed[eye] - offset)[None], 255, cv2.LINE_8, _SHIFT)
+        cv2.copyTo(ball, mask, view)
+        thick = max(1, self.size[0] // 320)
+        cv2.polylines(frame, fixed[eye][None], True, (110, 112, 140), thick, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(frame, fixed[lid][None], False, _LASH, thick + 1, cv2.LINE_AA, _SHIFT)
+
+    def _draw_stage(self) -> Image:
+        """Background, neck and the head's shell: drawn once."""
+        width, height = self.size
+        share = np.linspace(0.0, 1.0, height)[:, None, None]
+        stage = np.broadcast_to(
+            (1 - share) * _BACK_TOP + share * np.array(_BACK_BOTTOM), (height, width, 3)
+        ).astype(np.uint8)
+        stage = np.ascontiguousarray(stage)
+        mesh = self._rest
+
+        def ellipse(centre: tuple[float, float], axes: tuple[float, float], colour: tuple[int, ...]) -> None:
+            at = self.project(np.array([centre[0], centre[1], -60.0]))
+            px = self._focal / (self._camera.distance_mm + 60.0)
+            cv2.ellipse(
+                stage,
+                (_fix(at[0]), _fix(at[1])),
+                (_fix(axes[0] * px), _fix(axes[1] * px)),
+                0, 0, 360, colour, -1, cv2.LINE_AA, _SHIFT,
+            )  # fmt: skip
+
+        chin, crown = mesh[152, 1], mesh[10, 1]
+        side = mesh[454, 0]
+        middle = (chin + crown) / 2
+        ellipse((0, chin - 95), (side * 2.3, 75), _SHELL_EDGE)
+        ellipse((0, chin - 98), (side * 2.2, 72), _SHELL)
+        ellipse((0, chin - 10), (side * 0.62, 80), _JOINT)
+        for sign in (-1, 1):
+            ellipse((sign * side * 1.32, middle + 6), (15, 34), _SHELL_EDGE)
+            ellipse((sign * side * 1.34, middle + 6), (9, 24), _JOINT)
+        ellipse((0, middle + 18), (side * 1.36, (crown - chin) * 0.64), _SHELL_EDGE)
+        ellipse((0, middle + 20), (side * 1.31, (crown - chin) * 0.62), _SHELL)
+        return stage
+
+
+def _fix(value: float) -> int:
+    return round(float(value) * (1 << _SHIFT))
+
+
+def _palette(dark: tuple[int, int, int], light: tuple[int, int, int]) -> Image:
+    """(256, 1, 3) colours from dark to light."""
+    share = np.linspace(0.0, 1.0, 256)[:, None] ** 1.2
+    return np.round((1 - share) * dark + share * np.array(light)).astype(np.uint8)[:, None]
