@@ -292,7 +292,8 @@ def test_score_clip_of_a_static_face_has_no_r_and_scores_one_half() -> None:
     true = face_with_opening(np.clip(speechlike(5) * 2 - 8, 0, None))
     static = np.repeat(true[:1], T, axis=0)
     got = metrics.score_clip(static, true, ALL_VOICED)
-    assert np.isnan(got["opening_r"]) and np.isnan(got["lag_ms"])
+    assert np.isnan(got["opening_r"])
+    assert np.isnan(got["lag_ms"])
     assert got["opening_slope"] == pytest.approx(0, abs=1e-12)
     assert got["closure"] == 0.5
 
@@ -304,7 +305,8 @@ def test_score_clip_refuses_different_shapes() -> None:
 
 def test_average_leaves_nan_out_and_counts_it() -> None:
     means, missing = metrics.average([{"a": 1.0, "b": np.nan}, {"a": np.nan, "b": np.nan}])
-    assert means["a"] == 1.0 and np.isnan(means["b"])
+    assert means["a"] == 1.0
+    assert np.isnan(means["b"])
     assert missing == {"a": 1, "b": 2}
     assert metrics.average([]) == ({}, {})
 

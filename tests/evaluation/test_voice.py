@@ -25,7 +25,8 @@ def test_level_is_in_decibels_of_full_scale() -> None:
 
 def test_voiced_frames_find_the_tone() -> None:
     where = np.flatnonzero(voiced_frames(recording(1.0, 2.0), 75))
-    assert abs(where[0] - 25) <= 1 and abs(where[-1] - 50) <= 1
+    assert abs(where[0] - 25) <= 1
+    assert abs(where[-1] - 50) <= 1
     assert len(where) == where[-1] - where[0] + 1
 
 
@@ -35,7 +36,8 @@ def test_a_click_and_rumble_are_not_voice() -> None:
     t = np.arange(len(audio)) / RATE
     audio += (0.1 * np.sin(2 * np.pi * 50 * t)).astype(np.float32)
     where = np.flatnonzero(voiced_frames(audio, 75))
-    assert abs(where[0] - 25) <= 1 and abs(where[-1] - 50) <= 1
+    assert abs(where[0] - 25) <= 1
+    assert abs(where[-1] - 50) <= 1
 
 
 @pytest.mark.parametrize("audio", [np.zeros(48_000), np.zeros(0), np.zeros(1)])

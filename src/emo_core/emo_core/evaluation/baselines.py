@@ -13,13 +13,12 @@ from emo_core.evaluation.clips import EvalClip
 
 Array = NDArray[np.float32]
 
-#: Blocks of 20 ms before the frame that the loudness regression hears (200 ms, causal).
-LOUDNESS_BLOCKS = 10
-_BLOCK = 320
-_QUIET_DB = -70.0
-#: Mel frames in a slice, how many of them lie after the frame's time (240 ms), and how many
-#: neighbouring bands are averaged.
-SLICE, SLICE_FUTURE, SLICE_BANDS = 25, 12, 4
+#: Frames of 20 ms that a baseline hears (0.5 s), and how many of them lie after the landmark
+#: frame's time (240 ms): as the full model.
+SLICE, SLICE_FUTURE = 25, 12
+#: Neighbouring mel bands that the nearest neighbour averages.
+SLICE_BANDS = 4
+_BANDS_ABOVE_200_HZ = 4
 
 
 class Baseline(Protocol):
@@ -47,54 +46,72 @@ class RandomFrames:
     def predict(self, clip: EvalClip) -> Array:
         """(T, 478, 3), frames of other clips, unchanged."""
         rng = np.random.default_rng(zlib.crc32(clip.name.encode()))
-        return np.asarray(self._pool[rng.integers(0, len(self._pool), clip.frames)])
+        drawn: Array = self._pool[rng.integers(0, len(self._pool), clip.frames)]
+        return drawn
 
 
-def loudness_features(audio: Array, frames: int) -> Array:
-    """Level in dB of the `LOUDNESS_BLOCKS` 20 ms blocks before each frame's time, and a 1.
+def slice_index(frames: int, mel_frames: int, future: int) -> NDArray[np.intp]:
+    """(frames, 25): the mel frames that landmark frame n hears, 2n - 26 + future .. 2n - 2 + future.
 
-    (N,) at 16 kHz -> (frames, LOUDNESS_BLOCKS + 1). Causal: frame n hears samples before 640 n.
+    With future 0 nothing after the frame's time 640 n is heard (mel frame k ends at sample
+    320 k + 640). Beyond the clip's ends the first and the last mel frame are repeated.
     """
-    blocks = 2 * frames
-    padded = np.zeros(blocks * _BLOCK, dtype=np.float32)
-    kept = audio[: len(padded)]
-    padded[: len(kept)] = kept
-    power = np.square(padded.reshape(blocks, _BLOCK)).mean(axis=1)
-    level = np.maximum(10 * np.log10(power + 1e-12), _QUIET_DB)
-    level = np.concatenate([np.full(LOUDNESS_BLOCKS, _QUIET_DB), level])
-    at = 2 * np.arange(frames)[:, None] + np.arange(LOUDNESS_BLOCKS)  # blocks 2n-10 .. 2n-1
-    return np.concatenate([level[at], np.ones((frames, 1))], axis=1).astype(np.float32)
+    last = 2 * np.arange(frames)[:, None] - 2 + future
+    return np.clip(last + np.arange(1 - SLICE, 1), 0, mel_frames - 1)
+
+
+def loudness_features(mel: Array, frames: int, future: int = SLICE_FUTURE) -> Array:
+    """Loudness of the 25 mel frames that each landmark frame hears: (K, 80) dB -> (frames, 26).
+
+    Loudness is the power above 200 Hz in dB (rumble below it says nothing of the mouth); the last
+    column is 1.
+    """
+    power = np.power(10.0, mel[:, _BANDS_ABOVE_200_HZ:].astype(np.float64) / 10).sum(axis=1)
+    level = 10 * np.log10(power + 1e-9)
+    heard = level[slice_index(frames, len(mel), future)]
+    features: Array = np.concatenate([heard, np.ones((frames, 1))], axis=1).astype(np.float32)
+    return features
 
 
 class LoudnessRegression:
-    """Ridge regression of the displacement from the static face on causal loudness."""
+    """Ridge regression of the displacement from the static face on loudness alone."""
 
-    def __init__(self, training: Sequence[EvalClip], ridge: float = 1.0) -> None:
-        gram = ridge * np.eye(LOUDNESS_BLOCKS + 1)
-        cross = np.zeros((LOUDNESS_BLOCKS + 1, training[0].static.size))
+    #: Mel frames heard after the frame's time: the full model's look-ahead.
+    future = SLICE_FUTURE
+
+    def __init__(self, training: Sequence[EvalClip], ridge: float = 100.0) -> None:
+        gram = ridge * np.eye(SLICE + 1)
+        cross = np.zeros((SLICE + 1, training[0].static.size))
         for clip in training:
             valid = clip.clip.valid
-            x = loudness_features(clip.clip.audio, clip.frames)[valid].astype(np.float64)
+            x = self._features(clip)[valid].astype(np.float64)
             gram += x.T @ x
             cross += x.T @ clip.displacement[valid].reshape(len(x), -1)
         self._weights = np.linalg.solve(gram, cross).astype(np.float32)
 
+    def _features(self, clip: EvalClip) -> Array:
+        return loudness_features(clip.clip.mel, clip.frames, self.future)
+
     def predict(self, clip: EvalClip) -> Array:
         """(T, 478, 3): static face + regressed displacement."""
-        moved = loudness_features(clip.clip.audio, clip.frames) @ self._weights
+        moved = self._features(clip) @ self._weights
         return np.asarray(clip.static + moved.reshape(clip.frames, *clip.static.shape))
 
 
-def mel_slices(mel: Array, frames: int) -> Array:
-    """For each frame the 25 log-mel frames around it, bands averaged by 4: (K, 80) -> (T, 500).
+class CausalLoudnessRegression(LoudnessRegression):
+    """The same without look-ahead."""
 
-    Frame n takes mel frames 2n - 14 .. 2n + 10: 240 ms of look-ahead, as the full model has.
-    Beyond the clip's ends the first and the last mel frame are repeated.
+    future = 0
+
+
+def mel_slices(mel: Array, frames: int) -> Array:
+    """For each frame the 25 log-mel frames it hears, bands averaged by 4: (K, 80) -> (T, 500).
+
+    240 ms of look-ahead, as the full model has.
     """
     coarse = mel.reshape(len(mel), -1, SLICE_BANDS).mean(axis=-1)
-    last = 2 * np.arange(frames)[:, None] - 2 + SLICE_FUTURE
-    at = np.clip(last + np.arange(1 - SLICE, 1), 0, len(mel) - 1)
-    return np.asarray(coarse[at].reshape(frames, -1))
+    heard: Array = coarse[slice_index(frames, len(mel), SLICE_FUTURE)]
+    return heard.reshape(frames, -1)
 
 
 class NearestNeighbour:
@@ -126,5 +143,6 @@ def shifted(prediction: Array, frames: int = 1) -> Array:
 FITTED = {
     "random": RandomFrames,
     "loudness": LoudnessRegression,
+    "loudness_causal": CausalLoudnessRegression,
     "nearest_neighbour": NearestNeighbour,
 }

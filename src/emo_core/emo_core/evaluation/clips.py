@@ -175,9 +175,7 @@ def _load(
     else:
         prepared = cache_folder(folder, cache)
         _forget_changed(folder, prepared, set(names))
-        done = 0
-        for name, reason in prepare_folder(folder, prepared, names=list(names)):
-            done += 1
+        for done, (name, reason) in enumerate(prepare_folder(folder, prepared, list(names)), 1):
             if reason is not None:
                 skipped[name] = reason
             if progress:
@@ -204,6 +202,6 @@ def _forget_changed(folder: Path, prepared: Path, names: set[str]) -> None:
     """Drop cached clips that are older than their videos."""
     for video in videos_in(folder):
         stored = prepared / f"{video.stem}.npz"
-        if video.stem in names and stored.is_file():
-            if stored.stat().st_mtime < video.stat().st_mtime:
-                stored.unlink()
+        known = video.stem in names and stored.is_file()
+        if known and stored.stat().st_mtime < video.stat().st_mtime:
+            stored.unlink()

@@ -314,8 +314,9 @@ def score_clip(
 ) -> dict[str, float]:
     """Every metric of one clip; faces (T, 478, 3) metric mm, `voiced` and `valid` (T,) bool.
 
-    Keys: those of `published`; opening_r, width_r, opening_slope, closure, closure_paired,
-    closure_strict (tolerance 0), lag_ms (signed), abs_lag_ms, jitter_mm, jitter_video_mm (the film's own).
+    Keys: those of `published`; opening_r, width_r, opening_slope; closure, closure_paired,
+    closure_strict (tolerance 0); lag_ms (signed), abs_lag_ms; jitter_mm, jitter_video_mm (the
+    film's own).
     """
     p, q = np.asarray(predicted, dtype=np.float64), np.asarray(true, dtype=np.float64)
     if p.shape != q.shape:
