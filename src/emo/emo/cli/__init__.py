@@ -125,6 +125,19 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("ORT_LOGGING_LEVEL", "3")
 
 
+def quiet_native() -> None:
+    """Silence what C++ libraries write to file descriptor 2; Python's standard error stays.
+
+    MediaPipe prints a dozen lines of its own affairs for each graph it starts, whatever its log
+    level. Not called with --debug.
+    """
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="replace")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0 only if it did what was asked."""
     arguments = list(sys.argv[1:] if argv is None else argv)

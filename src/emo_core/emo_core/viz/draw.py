@@ -208,15 +208,13 @@ def place_face(face: Points, fit: NDArray[np.float32]) -> Points:
     return np.stack([x0 + scale * face[:, 0], y0 - scale * face[:, 1]], 1).astype(np.float32)
 
 
-def letterbox(image: Image, size: tuple[int, int], colour: Colour = PANEL) -> Image:
-    """Scale `image` into (width, height), keeping its shape."""
+def cover(image: Image, size: tuple[int, int]) -> Image:
+    """The middle of `image`, scaled so that it fills (width, height)."""
     height, width = image.shape[:2]
-    scale = min(size[0] / width, size[1] / height)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if inner == (width, height) == size:
-        return image
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    out = canvas(size, colour)
-    x, y = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    out[y : y + inner[1], x : x + inner[0]] = cv2.resize(image, inner, interpolation=method)
-    return out
+    scale = max(size[0] / width, size[1] / height)
+    inner = (max(size[0], round(width * scale)), max(size[1], round(height * scale)))
+    if inner != (width, height):
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, inner, interpolation=method), np.uint8)
+    x, y = (inner[0] - size[0]) // 2, (inner[1] - size[1]) // 2
+    return image[y : y + size[1], x : x + size[0]]

@@ -8,7 +8,7 @@ recording.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +38,7 @@ _STRIP_W = _CARD_W - 2 * _PAD
 _HALF = _STRIP_W // 2 // _COLUMNS_PER_FRAME  # frames to each side of the playhead
 #: What a picture may fill below its card's title.
 PICTURE = (_CARD_W, _CARD_H - 44)
+_ROBOT = (PICTURE[0] - _PAD, PICTURE[1] - _PAD // 2)
 
 
 def mouth_opening(face: Points) -> float:
@@ -62,6 +63,7 @@ class SpeechFilm:
         static_face: (478, 3) mm, sets the scale of the human panel.
         motor_names: names of the M motors, for the bars.
         neutral: (M,) motor positions at rest, marked on the bars.
+        on_frame: called with the number of each frame and its picture.
 
     Raises:
         EmoError: the file cannot be written.
@@ -74,7 +76,9 @@ class SpeechFilm:
         static_face: Points,
         motor_names: Sequence[str],
         neutral: NDArray[np.float32],
+        on_frame: Callable[[int, Image], None] | None = None,
     ) -> None:
+        self._on_frame = on_frame
         self._writer = VideoWriter(path, SIZE, FPS, SAMPLE_RATE)
         self._names, self._neutral = list(motor_names), neutral
         self._fit = draw.fit_face(static_face, PICTURE)
@@ -88,8 +92,6 @@ class SpeechFilm:
         self._rest = np.zeros(0, np.float32)
         self._loudest = 0.1
         self._widest = 12.0
-        self.picture: Image = self._base
-        """The film frame written last."""
 
     def add_audio(self, samples: NDArray[np.float32]) -> None:
         """The recording's next samples (n,), 16 kHz mono."""
@@ -112,7 +114,7 @@ class SpeechFilm:
             face: human landmarks (478, 3) mm. motors: (M,) in [0, 1]. robot: BGR picture of it.
             robot_face: the robot's landmarks (478, 3) mm, for its mouth opening.
         """
-        robot = draw.letterbox(robot, PICTURE)
+        robot = draw.cover(robot, _ROBOT)
         openings = (mouth_opening(face), mouth_opening(robot_face))
         self._widest = max(self._widest, *openings)
         self._frames.append(_Frame(face, motors, robot, openings))
@@ -130,13 +132,15 @@ class SpeechFilm:
         self._draw_motors(image, frame.motors)
         for column, picture in enumerate((None, frame.robot), start=1):
             x, y = _MARGIN + column * (_CARD_W + _MARGIN), _TOP + 44
-            area = image[y : y + PICTURE[1] - _PAD // 2, x : x + PICTURE[0]]
             if picture is None:
+                area = image[y : y + PICTURE[1], x : x + PICTURE[0]]
                 draw.draw_face(area, draw.place_face(frame.face, self._fit))
             else:
-                area[:, _PAD // 2 : -_PAD // 2] = picture[: area.shape[0], _PAD // 2 : -_PAD // 2]
+                x += _PAD // 2
+                image[y : y + _ROBOT[1], x : x + _ROBOT[0]] = picture
         self._writer.add_frame(image)
-        self.picture = image
+        if self._on_frame is not None:
+            self._on_frame(n, image)
         self._next += 1
         keep = self._next - _HALF - 1
         while self._first < keep:

@@ -1,0 +1,106 @@
+"""Results on disk: checked before the work starts, whole or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_core.errors import EmoError
+
+#: Rows of a streamed array stay in memory up to this many bytes, then go to a file.
+SPOOL_BYTES = 64_000_000
+
+
+def check_output(path: str, suffixes: tuple[str, ...]) -> Path:
+    """The output path, if it can be written.
+
+    Raises:
+        EmoError: another suffix, a missing folder, a folder in its place, no right to write.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in suffixes:
+        raise EmoError(f"cannot tell what to write: {path}: give a name that ends in "
+                       f"{' or '.join(suffixes)}")  # fmt: skip
+    if target.is_dir():
+        raise EmoError(f"{path} is a folder: give the name of a file")
+    folder = target.parent
+    if not folder.is_dir():
+        raise EmoError(f"output folder does not exist: {folder}. Make it: mkdir -p '{folder}'")
+    if not os.access(folder, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
+        raise EmoError(f"no right to write {path}: choose another place with -o")
+    return target
+
+
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A path to write to that becomes `target` only if all went well, and is removed if not."""
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, target)
+    except OSError as error:
+        raise EmoError(
+            f"cannot write {target}: {error.strerror or error}. Free some space or choose "
+            "another place with -o"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class ArraySpool:
+    """A float32 array (T, ...) that grows by rows: small in memory, large in an unnamed file."""
+
+    def __init__(self, folder: Path) -> None:
+        import tempfile
+
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=folder)
+        self.rows = 0
+        self.row_shape: tuple[int, ...] = ()
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        """Add rows (n, ...)."""
+        self.row_shape = rows.shape[1:]
+        self.rows += len(rows)
+        self._file.write(memoryview(np.ascontiguousarray(rows, np.float32)).cast("B"))
+
+    def write_npy(self, out: IO[bytes]) -> None:
+        """The whole array in NPY format."""
+        header = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, *self.row_shape)}
+        np.lib.format.write_array_header_1_0(out, header)
+        self._file.seek(0)
+        while block := self._file.read(1 << 20):
+            out.write(block)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._file.close()
+
+    def __enter__(self) -> ArraySpool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def write_npz(path: Path, arrays: dict[str, NDArray[np.generic] | ArraySpool]) -> None:
+    """An uncompressed .npz of arrays and spools, in constant memory."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as out:
+                if isinstance(array, ArraySpool):
+                    array.write_npy(out)
+                else:
+                    np.lib.format.write_array(out, np.asanyarray(array), allow_pickle=False)

@@ -1,0 +1,253 @@
+"""Turn a recording into lip motion, offline and faster than real time.
+
+OUT.npz holds landmarks float32 (T, 478, 3) in mm at fps 25, motors float32 (T, M) in [0, 1] and
+motor_names. OUT.mp4 shows sound, human landmarks and the simulated robot side by side, with sound.
+Memory does not grow with the recording's length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo.cli import add_json
+from emo.cli._files import ArraySpool, check_output, whole_file, write_npz
+
+if TYPE_CHECKING:
+    from emo_core.audio.sources import AudioFile
+    from emo_core.robot.description import RobotDescription
+
+Array = NDArray[np.float32]
+
+FPS = 25
+SAMPLE_RATE = 16_000
+#: Samples fed at once: long enough for large matrices, short enough for little memory.
+BLOCK = 30 * SAMPLE_RATE
+#: Louder than this, as a share of full scale, counts as sound.
+SILENCE = 1e-3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("speech", metavar="SPEECH", help="recording: whatever FFmpeg decodes")
+    parser.add_argument("-o", "--out", required=True, metavar="OUT.npz|OUT.mp4", help="result")
+    parser.add_argument(
+        "--face",
+        metavar="FACE.npz|IMAGE|VIDEO",
+        help="whose face speaks (default: the canonical face); FACE.npz is made by emo track",
+    )
+    parser.add_argument("--robot", default="sim", metavar="NAME|FILE", help="default: sim")
+    parser.add_argument(
+        "--lookahead",
+        choices=("full", "live"),
+        default="full",
+        help="how much of the future the lips may know: full (default) or live",
+    )
+    parser.add_argument(
+        "--mouth-gain",
+        type=_gain,
+        default=1.0,
+        metavar="G",
+        help="scale of the mouth's motion, 0 to 3 (default 1)",
+    )
+    add_json(parser)
+
+
+def _gain(text: str) -> float:
+    value = float(text)  # argparse turns ValueError into one line
+    if not (math.isfinite(value) and 0.0 <= value <= 3.0):
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 3")
+    return value
+
+
+@dataclass
+class Heard:
+    """What the recording was like; each oddity is told in one line."""
+
+    samples: int = 0
+    loudest: float = 0.0
+    at_full_scale: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    def hear(self, block: Array) -> None:
+        """Look at the recording's next block (n,)."""
+        size = np.abs(block)
+        self.samples += len(block)
+        self.loudest = max(self.loudest, float(size.max(initial=0.0)))
+        self.at_full_scale += int((size >= 0.999).sum())
+
+    def judge(self, recording: AudioFile) -> list[str]:
+        """Warnings for the user, after the last block."""
+        if self.loudest < SILENCE:
+            self.warnings.append("the recording is silent: the face stays at rest")
+        elif self.at_full_scale > 0.001 * self.samples:
+            self.warnings.append(
+                f"the recording is clipped ({100 * self.at_full_scale / self.samples:.1f} % of it "
+                "at full scale): lips may be less accurate. Record it at a lower level"
+            )
+        if recording.non_finite:
+            self.warnings.append(
+                f"{recording.non_finite} samples are not numbers (NaN or infinite): "
+                "taken as silence"
+            )
+        if recording.damaged:
+            self.warnings.append(
+                f"{recording.damaged} damaged packets in the recording were skipped"
+            )
+        return self.warnings
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """The models of one run: sound in, faces and motor commands out."""
+
+    lipsync: Any  # emo_core.lipsync.pipeline.Lipsync
+    to_motors: Any  # emo_core.robot.mapping.LandmarksToMotors
+    robot: RobotDescription
+    static_face: Array
+
+    @classmethod
+    def load(
+        cls, lookahead: str, robot: str, face: str | None = None, mouth_gain: float = 1.0
+    ) -> Speaker:
+        """Everything that can go wrong with models, robot and face goes wrong here."""
+        from emo_core.face.alignment import canonical_face
+        from emo_core.lipsync.pipeline import Lipsync
+        from emo_core.robot.description import RobotDescription
+        from emo_core.robot.mapping import LandmarksToMotors
+
+        description = RobotDescription.load(robot)
+        if face is None:
+            static = canonical_face()
+        else:
+            from emo_core.face.tracking import load_face
+
+            static = load_face(face)
+        lipsync = Lipsync.load(lookahead, static_face=static, mouth_gain=mouth_gain)
+        return cls(lipsync, LandmarksToMotors.load(robot, static), description, static)
+
+    def faces(self, blocks: Iterator[Array]) -> Iterator[tuple[Array, Array]]:
+        """Pairs (the block just heard (n,), the faces it completed (k, 478, 3)); then the rest."""
+        for block in blocks:
+            yield block, _stack(self.lipsync.feed(block))
+        yield np.zeros(0, np.float32), _stack(self.lipsync.flush())
+
+
+def _stack(faces: list[Array]) -> Array:
+    return np.stack(faces) if len(faces) else np.zeros((0, 478, 3), np.float32)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Animate; reports frames and speed."""
+    start = time.monotonic()
+    target = check_output(args.out, (".npz", ".mp4"))
+    if args.face is not None and not args.debug and not args.face.endswith(".npz"):
+        from emo.cli import quiet_native
+
+        quiet_native()
+    from emo_core.audio.sources import open_audio
+
+    with open_audio(args.speech) as recording:
+        speaker = Speaker.load(args.lookahead, args.robot, args.face, args.mouth_gain)
+        heard = Heard()
+        with whole_file(target) as part:
+            if target.suffix.lower() == ".npz":
+                frames = animate_npz(recording, speaker, part, heard)
+            else:
+                title = f"{Path(args.speech).name}   ·   look-ahead {speaker.lipsync.lookahead_ms:.0f} ms"
+                frames = animate_mp4(recording, speaker, part, heard, title)
+        warnings = heard.judge(recording)
+    seconds = time.monotonic() - start
+    length = heard.samples / SAMPLE_RATE
+    for warning in warnings:
+        print(f"emo: {warning}", file=sys.stderr)
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "out": str(target),
+                    "frames": frames,
+                    "fps": FPS,
+                    "audio_s": round(length, 3),
+                    "seconds": round(seconds, 3),
+                    "times_real_time": round(length / seconds, 2),
+                    "warnings": warnings,
+                }
+            )
+        )
+    else:
+        print(
+            f"{target}: {frames} frames, {length:.1f} s of sound in {seconds:.1f} s "
+            f"({length / seconds:.0f} x real time)"
+        )
+    return 0
+
+
+def animate_npz(recording: AudioFile, speaker: Speaker, out: Path, heard: Heard) -> int:
+    """Landmarks and motor commands of a whole recording; returns the number of frames."""
+    with ArraySpool(out.parent) as landmarks, ArraySpool(out.parent) as motors:
+        for block, faces in speaker.faces(recording.blocks(BLOCK)):
+            heard.hear(block)
+            if len(faces):
+                landmarks.append(faces)
+                motors.append(speaker.to_motors(faces))
+        arrays: dict[str, Any] = {
+            "landmarks": landmarks,
+            "motors": motors,
+            "motor_names": np.array(speaker.robot.names),
+            "fps": np.float64(FPS),
+        }
+        write_npz(out, arrays)
+        return landmarks.rows
+
+
+def animate_mp4(
+    recording: AudioFile,
+    speaker: Speaker,
+    out: Path,
+    heard: Heard,
+    title: str,
+    on_frame: Callable[[int, NDArray[np.uint8]], None] | None = None,
+) -> int:
+    """The film of a whole recording; returns the number of frames.
+
+    Args:
+        on_frame: called with the number of each film frame and its picture.
+    """
+    from emo.cli._robot import SimulatedRobot
+    from emo_core.robot.sim.render import Renderer
+    from emo_core.viz.film import SpeechFilm
+
+    renderer = Renderer(speaker.robot)
+    servos = SimulatedRobot(speaker.robot)
+    waiting: list[tuple[Array, Array]] = []
+    frames = 0
+    neutral = np.asarray(speaker.robot.neutral, np.float32)
+    names = speaker.robot.names
+    with SpeechFilm(out, title, speaker.static_face, names, neutral, on_frame) as film:
+        for block, faces in speaker.faces(recording.blocks(SAMPLE_RATE)):
+            heard.hear(block)
+            film.add_audio(block)
+            positions = []
+            if len(faces):
+                commands = np.asarray(speaker.to_motors(faces), np.float32)
+                waiting.extend(zip(faces, commands, strict=True))
+                positions = [p for command in commands for p in servos.feed(command)]
+            if not len(block):  # the end
+                positions += servos.flush()
+            for position in positions:
+                face, _ = waiting.pop(0)
+                mesh = renderer.skin(position)
+                film.add_frame(face, position.astype(np.float32), renderer.draw(mesh), mesh)
+                frames += 1
+    return frames
