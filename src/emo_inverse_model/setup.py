@@ -1,0 +1,24 @@
+from setuptools import find_packages, setup
+
+package_name = "emo_inverse_model"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
+        ("share/" + package_name, ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="emo developers",
+    maintainer_email="emo@example.org",
+    description="The robot's landmarks to motor commands.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "inverse_model = emo_inverse_model.inverse_model:main",
+        ],
+    },
+)

@@ -1,0 +1,25 @@
+from setuptools import find_packages, setup
+
+package_name = "emo_microphone"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
+        ("share/" + package_name, ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="emo developers",
+    maintainer_email="emo@example.org",
+    description="Audio in (device, recording, topic), and the speaker, in time with the lips.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "microphone = emo_microphone.microphone:main",
+            "speaker = emo_microphone.speaker:main",
+        ],
+    },
+)

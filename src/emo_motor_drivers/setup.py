@@ -1,0 +1,25 @@
+from setuptools import find_packages, setup
+
+package_name = "emo_motor_drivers"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
+        ("share/" + package_name, ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="emo developers",
+    maintainer_email="emo@example.org",
+    description="The arbiter between sources of motor commands, and the drivers of the motors.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "arbiter = emo_motor_drivers.arbiter:main",
+            "drivers = emo_motor_drivers.drivers:main",
+        ],
+    },
+)

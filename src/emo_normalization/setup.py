@@ -1,0 +1,24 @@
+from setuptools import find_packages, setup
+
+package_name = "emo_normalization"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
+        ("share/" + package_name, ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="emo developers",
+    maintainer_email="emo@example.org",
+    description="A human's landmarks to those of the robot's face.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "normalization = emo_normalization.normalization:main",
+        ],
+    },
+)
