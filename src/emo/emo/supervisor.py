@@ -1,0 +1,257 @@
+"""One process for each entry of the graph, as launch_ros would run it, without launch_ros.
+
+`./emo lipsync --processes` uses this on machines that have ROS from wheels. Processes are started,
+their output is prefixed with their name, a crashed one comes back with back-off, and at the end
+all are stopped in order: the pipeline first, then the drivers (which bring the face to neutral),
+then the view (which films it).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol
+
+from emo_core.errors import EmoError
+
+#: Exit status of a process that no restart can mend (a missing model, a wrong parameter).
+HOPELESS = 2
+
+#: A process that ran this long was well: the next restart begins with the shortest delay again.
+HEALTHY_S = 10.0
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0
+#: This many ends in a row, none of them after a healthy run, end the whole graph.
+TRIES = 4
+
+#: How long a process may take to follow SIGINT, and then SIGTERM, before SIGKILL. The drivers ease
+#: to neutral within 1 s, the view finishes its film.
+INTERRUPT_S, TERMINATE_S = 5.0, 2.0
+
+#: Stop order by executable; all others go first.
+STOP_ORDER = {"drivers": 1, "robot_view": 2}
+
+
+class Entry(Protocol):
+    """What the supervisor needs of an entry of the graph (`emo.graph.Process`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def module(self) -> str: ...
+    @property
+    def executable(self) -> str: ...
+    def ros_args(self) -> list[str]: ...
+
+
+def command(entry: Entry) -> list[str]:
+    """The command line of an entry.
+
+    Not `python -m`, which would import whatever lies in the current folder first.
+    """
+    start = f"import sys; sys.path.pop(0); from {entry.module} import main; sys.exit(main())"
+    return [sys.executable, "-c", start, *entry.ros_args()]
+
+
+@dataclass
+class _Child:
+    name: str
+    arguments: list[str]
+    stop_order: int = 0
+    process: subprocess.Popen[str] | None = None
+    reader: threading.Thread | None = None
+    started_s: float = 0.0
+    restart_at_s: float | None = None  # waiting for its next start
+    failures: int = 0  # in a row
+    restarts: int = 0
+    last_line: str = field(default="", repr=False)
+
+
+class Supervisor:
+    """Runs the graph's processes while its `with` block lasts.
+
+    Args:
+        graph: the entries, as from `emo.graph.build_graph`.
+        environment: of the children (`emo.ros_setup.ensure_ros`).
+        write: takes each line of output, prefixed with its process's name.
+        first_delay_s: the first restart's delay; doubled by every further failure in a row.
+    """
+
+    def __init__(
+        self,
+        graph: Sequence[Entry],
+        environment: Mapping[str, str],
+        write: Callable[[str], None] | None = None,
+        first_delay_s: float = FIRST_DELAY_S,
+    ) -> None:
+        self._children = [
+            _Child(entry.name, command(entry), STOP_ORDER.get(entry.executable, 0))
+            for entry in graph
+        ]
+        self._environment = {
+            "RCUTILS_CONSOLE_OUTPUT_FORMAT": "[{severity}] {message}",
+            **environment,
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._write = write or (lambda line: print(line, file=sys.stderr, flush=True))
+        self._first_delay_s = first_delay_s
+        self._ended: queue.SimpleQueue[_Child] = queue.SimpleQueue()
+        # Children die with this process, even when it is killed. Linux only; looked up before the
+        # fork, where little may be done.
+        self._prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of those that run, by name."""
+        return {
+            child.name: child.process.pid
+            for child in self._children
+            if child.process is not None and child.process.poll() is None
+        }
+
+    @property
+    def restarts(self) -> dict[str, int]:
+        """How often each process was started again, by name."""
+        return {child.name: child.restarts for child in self._children}
+
+    def __enter__(self) -> Supervisor:
+        try:
+            for child in self._children:
+                self._start(child)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def watch(self, duration_s: float) -> bool:
+        """Look after the processes for a while: note ends, start again what is due.
+
+        Returns:
+            Whether any process still runs or is about to.
+
+        Raises:
+            EmoError: a process ended with `HOPELESS`, or again and again.
+        """
+        deadline_s = time.monotonic() + duration_s
+        while True:
+            now_s = time.monotonic()
+            for child in self._children:
+                if child.restart_at_s is not None and child.restart_at_s <= now_s:
+                    child.restarts += 1
+                    self._start(child)
+            due = [c.restart_at_s for c in self._children if c.restart_at_s is not None]
+            timeout_s = min([deadline_s, *due]) - now_s
+            if timeout_s <= 0:
+                return bool(due) or bool(self.pids)
+            try:
+                self._note_end(self._ended.get(timeout=timeout_s))
+            except queue.Empty:
+                continue
+
+    def stop(self) -> None:
+        """Stop all, in order; nothing is left running afterwards."""
+        for child in self._children:
+            child.restart_at_s = None
+        try:
+            for order in sorted({child.stop_order for child in self._children}):
+                group = [child for child in self._children if child.stop_order == order]
+                self._signal(group, signal.SIGINT, INTERRUPT_S)
+                self._signal(group, signal.SIGTERM, TERMINATE_S)
+        finally:  # also after a second Ctrl-C
+            self._signal(self._children, signal.SIGKILL, 10.0)
+            for child in self._children:
+                if child.reader is not None:
+                    child.reader.join(timeout=1.0)
+
+    def _start(self, child: _Child) -> None:
+        child.restart_at_s = None
+        child.started_s = time.monotonic()
+        try:
+            # A session of its own: the terminal's Ctrl-C comes to this process only, which then
+            # stops the others in order.
+            child.process = subprocess.Popen(
+                child.arguments, env=self._environment, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                start_new_session=True, preexec_fn=self._die_with_parent,
+            )  # fmt: skip
+        except OSError as error:
+            raise EmoError(
+                f"cannot start the process {child.name}: {error.strerror}. Close other programs, "
+                "or run the graph in one process (without --processes)"
+            ) from error
+        child.reader = threading.Thread(target=self._read, args=(child, child.process), daemon=True)
+        child.reader.start()
+
+    def _die_with_parent(self) -> None:
+        if self._prctl is not None:
+            self._prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+    def _read(self, child: _Child, process: subprocess.Popen[str]) -> None:
+        """Pass the output on until the process ends (one thread for each process)."""
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                text = line.rstrip()
+                if text:
+                    child.last_line = text
+                    self._write(f"[{child.name}] {text}")
+        process.wait()
+        self._ended.put(child)
+
+    def _note_end(self, child: _Child) -> None:
+        assert child.process is not None
+        status = child.process.returncode
+        if status == 0:  # it has done its work
+            return
+        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+        said = f": {child.last_line}" if child.last_line else ""
+        if status == HOPELESS:
+            raise EmoError(f"the process {child.name} cannot run{said}")
+        ran_s = time.monotonic() - child.started_s
+        child.failures = 1 if ran_s >= HEALTHY_S else child.failures + 1
+        if child.failures >= TRIES:
+            raise EmoError(
+                f"the process {child.name} ended {TRIES} times in a row ({how}){said}. Mend the "
+                "cause and run again"
+            )
+        delay_s = min(self._first_delay_s * 2 ** (child.failures - 1), LONGEST_DELAY_S)
+        child.restart_at_s = time.monotonic() + delay_s
+        self._write(f"[{child.name}] ended ({how}): starting it again in {delay_s:.1f} s")
+
+    def _signal(self, children: Sequence[_Child], number: signal.Signals, wait_s: float) -> None:
+        """Send a signal to those that run, with all they started, and wait for their end."""
+        running = [
+            child.process
+            for child in children
+            if child.process is not None and child.process.poll() is None
+        ]
+        for process in running:
+            try:
+                if number == signal.SIGKILL:
+                    os.killpg(process.pid, number)
+                else:
+                    process.send_signal(number)
+            except ProcessLookupError:
+                continue
+        deadline_s = time.monotonic() + wait_s
+        for process in running:
+            try:
+                process.wait(timeout=max(0.0, deadline_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                continue

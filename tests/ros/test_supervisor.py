@@ -1,0 +1,233 @@
+"""The supervisor of `./emo lipsync --processes`, on small children of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from emo import supervisor
+from emo.supervisor import Supervisor
+from emo_core.errors import EmoError
+
+CHILDREN = """
+import os, signal, sys, time
+NAME = sys.argv[1]
+NOTES = os.environ["NOTES"]
+
+def note(text):
+    with open(NOTES, "a") as file:
+        file.write(f"{NAME} {text}\\n")
+
+def wait(slow_s=0.0):
+    def leave(number, frame):
+        time.sleep(slow_s)
+        note("leaves")
+        sys.exit(0)
+    signal.signal(signal.SIGINT, leave)
+    note("runs")
+    print("up")
+    while True:
+        time.sleep(0.05)
+
+def done():
+    print("all done")
+
+def crash():
+    note("crashes")
+    print("Traceback of mine")
+    sys.exit("no such bus")
+
+def hopeless():
+    print("model not found")
+    return 2
+
+def deaf():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    note("runs")
+    time.sleep(60)
+"""
+
+
+@dataclass(frozen=True)
+class Child:
+    """An entry of the graph that runs one function of CHILDREN."""
+
+    name: str
+    function: str
+    executable: str = "node"
+
+    @property
+    def module(self) -> str:
+        return f"children_{self.function}"
+
+    def ros_args(self) -> list[str]:
+        return [self.name]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "children.py").write_text(CHILDREN)
+    for function in ("wait", "done", "crash", "hopeless", "deaf"):
+        source = f"from children import {function} as main\n"
+        (tmp_path / f"children_{function}.py").write_text(source)
+    return {**os.environ, "PYTHONPATH": str(tmp_path), "NOTES": str(tmp_path / "notes")}
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Callable[[], list[str]]:
+    path = tmp_path / "notes"
+    return lambda: path.read_text().splitlines() if path.exists() else []
+
+
+def until(condition: Callable[[], bool], runs: Supervisor | None = None) -> None:
+    deadline = time.monotonic() + 10.0
+    while not condition():
+        assert time.monotonic() < deadline, "waited 10 s in vain"
+        if runs is None:
+            time.sleep(0.02)
+        else:
+            runs.watch(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_lines_are_prefixed_and_a_finished_process_stays_finished(
+    environment: dict[str, str],
+) -> None:
+    lines: list[str] = []
+    with Supervisor([Child("ears", "done")], environment, lines.append) as runs:
+        until(lambda: not runs.watch(0.02))
+    assert lines == ["[ears] all done"]
+    assert runs.restarts == {"ears": 0}
+
+
+def test_a_killed_process_comes_back_with_growing_delay(
+    environment: dict[str, str], notes: Callable[[], list[str]]
+) -> None:
+    lines: list[str] = []
+    with Supervisor([Child("lips", "wait")], environment, lines.append, 0.1) as runs:
+        for count in (1, 2):
+            until(lambda n=count: notes().count("lips runs") == n, runs)  # type: ignore[misc]
+            os.kill(runs.pids["lips"], signal.SIGKILL)
+            until(lambda n=count: runs.restarts["lips"] == n, runs)  # type: ignore[misc]
+        until(lambda: notes().count("lips runs") == 3, runs)
+        pid = runs.pids["lips"]
+    assert [line for line in lines if "again" in line] == [
+        "[lips] ended (signal SIGKILL): starting it again in 0.1 s",
+        "[lips] ended (signal SIGKILL): starting it again in 0.2 s",
+    ]
+    assert not alive(pid)
+
+
+def test_a_process_that_keeps_crashing_ends_the_graph(
+    environment: dict[str, str], notes: Callable[[], list[str]]
+) -> None:
+    graph = [Child("steady", "wait"), Child("motors", "crash")]
+    with (
+        pytest.raises(EmoError, match=r"motors ended 4 times in a row \(status 1\): no such bus"),
+        Supervisor(graph, environment, lambda line: None, 0.01) as runs,
+    ):
+        until(lambda: "steady runs" in notes(), runs)
+        pid = runs.pids["steady"]
+        runs.watch(10.0)
+    assert notes().count("motors crashes") == supervisor.TRIES
+    assert not alive(pid), "the others are stopped too"
+
+
+def test_what_no_restart_can_mend_is_said_at_once(environment: dict[str, str]) -> None:
+    graph = [Child("lips", "hopeless")]
+    with (
+        pytest.raises(EmoError, match="lips cannot run: model not found"),
+        Supervisor(graph, environment, lambda line: None) as runs,
+    ):
+        runs.watch(10.0)
+    assert runs.restarts == {"lips": 0}
+
+
+def test_drivers_stop_after_the_pipeline_and_before_the_view(
+    environment: dict[str, str], notes: Callable[[], list[str]]
+) -> None:
+    graph = [
+        Child("view", "wait", "robot_view"),
+        Child("drivers", "wait", "drivers"),
+        Child("features", "wait"),
+        Child("microphone", "wait"),
+    ]
+    with Supervisor(graph, environment, lambda line: None) as runs:
+        until(lambda: sum(line.endswith("runs") for line in notes()) == 4, runs)
+    left = [line.split()[0] for line in notes() if line.endswith("leaves")]
+    assert sorted(left[:2]) == ["features", "microphone"]
+    assert left[2:] == ["drivers", "view"]
+
+
+def test_a_deaf_process_is_killed(
+    environment: dict[str, str],
+    notes: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "INTERRUPT_S", 0.1)
+    monkeypatch.setattr(supervisor, "TERMINATE_S", 0.1)
+    with Supervisor([Child("deaf", "deaf")], environment, lambda line: None) as runs:
+        until(lambda: "deaf runs" in notes(), runs)
+        pid = runs.pids["deaf"]
+    assert not alive(pid)
+
+
+@pytest.fixture
+def parent(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from emo.supervisor import Supervisor\n"
+        f"from {Path(__file__).stem} import Child\n"
+        "with Supervisor([Child('lips', 'wait')], os.environ) as runs:\n"
+        "    print(runs.pids['lips'], flush=True)\n"
+        "    runs.watch(60.0)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal")
+def test_a_killed_supervisor_leaves_nothing_behind(
+    parent: subprocess.Popen[bytes], notes: Callable[[], list[str]]
+) -> None:
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    until(lambda: "lips runs" in notes())
+    parent.kill()
+    until(lambda: not alive(pid))
+
+
+def test_ctrl_c_stops_the_children_in_order(
+    parent: subprocess.Popen[bytes], notes: Callable[[], list[str]]
+) -> None:
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    until(lambda: "lips runs" in notes())
+    parent.send_signal(signal.SIGINT)
+    parent.wait(timeout=10)
+    assert notes()[-1] == "lips leaves"
+    assert not alive(pid)
