@@ -92,7 +92,7 @@ def explain(log: str, what: str, log_path: Path) -> str:
 
 
 def pip_install(python: Path, arguments: list[str], what: str, log_path: Path) -> None:
-    """Run pip quietly with its output in `log_path`; the packages it takes up show on a terminal."""
+    """Run pip quietly, its output in `log_path`; a terminal shows which package it is at."""
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
                "--retries", "2", "--prefer-binary", *arguments]  # fmt: skip
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
@@ -116,9 +116,10 @@ def pip_install(python: Path, arguments: list[str], what: str, log_path: Path) -
 def create(folder: Path, system_site_packages: bool) -> Path:
     """The environment's Python; makes the environment anew unless a whole one is there."""
     python = folder / "bin" / "python"
-    works = python.exists() and not subprocess.run(
-        [str(python), "-c", "import pip"], capture_output=True
-    ).returncode
+    works = (
+        python.exists()
+        and not subprocess.run([str(python), "-c", "import pip"], capture_output=True).returncode
+    )
     if not works:
         check_space(folder.parent, SPACE_MB["base"])
         builder = venv.EnvBuilder(
@@ -157,7 +158,10 @@ def set_up(root: Path, folder: Path, stamp: str, ros: str) -> None:
         start = time.monotonic()
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         beside = f", beside ROS 2 {ros}" if ros else ""
-        say(f"setting up once in {folder} (Python {version}{beside}; about 180 MB to download)")
+        if stamp_path.is_file():
+            say(f"bringing {folder} up to date with this checkout")
+        else:
+            say(f"setting up once in {folder} (Python {version}{beside}; 180 MB to download)")
         try:
             python = create(folder, system_site_packages=bool(ros))
             pip_install(

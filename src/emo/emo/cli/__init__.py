@@ -18,7 +18,7 @@ from emo_core.errors import EmoError
 #: Subcommand -> (module with `add_arguments(parser)` and `run(args) -> int`, one line of help).
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("emo.cli.demo", "a bundled sentence spoken by the simulated robot: start here"),
-    "lipsync": ("emo.cli.lipsync", "the live ROS graph: a recording or the microphone moves the face"),
+    "lipsync": ("emo.cli.lipsync", "the live ROS graph: a recording or the microphone to the face"),
     "animate": ("emo.cli.animate", "offline: a recording to landmarks, motor commands and video"),
     "track": ("emo.cli.track", "a face in a video to landmarks"),
     "babble": ("emo.cli.babble", "motor babbling: what each motor does to the face"),

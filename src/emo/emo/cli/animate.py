@@ -121,8 +121,9 @@ class Speaker:
         cls, lookahead: str, robot: str, face: str | None = None, mouth_gain: float = 1.0
     ) -> Speaker:
         """Everything that can go wrong with models, robot and face goes wrong here."""
-        from emo_core.face.alignment import canonical_face
         from emo_core.lipsync.pipeline import Lipsync
+
+        from emo_core.face.alignment import canonical_face
         from emo_core.robot.description import RobotDescription
         from emo_core.robot.mapping import LandmarksToMotors
 
@@ -164,7 +165,8 @@ def run(args: argparse.Namespace) -> int:
             if target.suffix.lower() == ".npz":
                 frames = animate_npz(recording, speaker, part, heard)
             else:
-                title = f"{Path(args.speech).name}   ·   look-ahead {speaker.lipsync.lookahead_ms:.0f} ms"
+                ahead = speaker.lipsync.lookahead_ms
+                title = f"{Path(args.speech).name}   ·   look-ahead {ahead:.0f} ms"
                 frames = animate_mp4(recording, speaker, part, heard, title)
         warnings = heard.judge(recording)
     seconds = time.monotonic() - start

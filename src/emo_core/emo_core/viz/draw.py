@@ -36,7 +36,7 @@ BROWS = (topology.RIGHT_EYEBROW[_AROUND], topology.LEFT_EYEBROW[_AROUND])
 SHIFT = 4  # OpenCV draws at 1/16 px
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _font_path(bold: bool) -> Path:
     spec = importlib.util.find_spec("matplotlib")  # for its fonts; not imported, which takes 0.3 s
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
@@ -74,7 +74,7 @@ def put_text(
     bold: bool = False,
     align: str = "left",
 ) -> None:
-    """Write one line with its top at `xy`; `align` says which end of it x is. Clips at the edges."""
+    """Write one line with its top at `xy`; `align`: which end of it x is. Clips."""
     alpha = _text_alpha(text, size, bold)
     x, y = xy
     x -= {"left": 0, "right": alpha.shape[1], "centre": alpha.shape[1] // 2}[align]
@@ -104,7 +104,7 @@ def card(image: Image, box: tuple[int, int, int, int], radius: int = 10) -> None
             cv2.circle(image, (cx, cy), radius, PANEL, -1, cv2.LINE_AA)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def mesh_edges() -> NDArray[np.int32]:
     """The FaceMesh tessellation as vertex pairs (E, 2), from the installed MediaPipe.
 
@@ -120,10 +120,11 @@ def mesh_edges() -> NDArray[np.int32]:
     module = importlib.util.module_from_spec(table)
     table.loader.exec_module(module)
     pairs = {(min(a, b), max(a, b)) for a, b in module.FACEMESH_TESSELATION}
-    return np.array(sorted(pairs), np.int32)
+    edges: NDArray[np.int32] = np.array(sorted(pairs), np.int32)
+    return edges
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def face_oval() -> NDArray[np.int64]:
     """The outline of the face, closed, in order."""
     upper = [389, 251, 284, 332, 297, 338, 10, 109, 67, 103, 54, 21, 162, 127]
@@ -197,9 +198,9 @@ def fit_face(face: Points, size: tuple[int, int], margin: float = 0.1) -> NDArra
     span = high - low
     scale = (1 - 2 * margin) * min(size[0] / span[0], size[1] / span[1])
     middle = 0.5 * (low + high)
-    return np.array(
-        [scale, size[0] / 2 - scale * middle[0], size[1] / 2 + scale * middle[1]], np.float32
-    )
+    x0, y0 = size[0] / 2 - scale * middle[0], size[1] / 2 + scale * middle[1]
+    fit: NDArray[np.float32] = np.array([scale, x0, y0], np.float32)
+    return fit
 
 
 def place_face(face: Points, fit: NDArray[np.float32]) -> Points:

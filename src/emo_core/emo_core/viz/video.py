@@ -154,7 +154,7 @@ class VideoWriter:
         for start in range(0, whole, AAC_FRAME):
             block = np.clip(pending[start : start + AAC_FRAME], -1.0, 1.0)
             frame = av.AudioFrame.from_ndarray(block[None], format="fltp", layout="mono")
-            frame.sample_rate = self.audio_rate
+            frame.sample_rate = self.audio_rate or 1
             frame.pts, frame.time_base = self._samples, Fraction(1, self.audio_rate or 1)
             assert self._audio is not None
             self._mux(self._audio.encode(frame))

@@ -1,0 +1,63 @@
+"""Lint, types and tests: what CI runs.
+
+ruff over everything, mypy --strict over emo_core, then pytest. Tools are installed at first use.
+Tests that need recordings or ROS say why they are skipped where those are missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from emo.cli import ensure, repository
+from emo_core.errors import EmoError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--all", action="store_true", help="the slow tests, too")
+    parser.add_argument("--no-ros", action="store_true", help="leave out what needs ROS")
+    parser.add_argument("tests", nargs="*", help="files or pytest node ids (default: all)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run all three; the exit status is 0 if all passed."""
+    root = repository()
+    ensure("dev", "./emo test")
+    if not args.no_ros:
+        from emo.ros_setup import enter_ros
+
+        try:
+            enter_ros(root, Path(sys.prefix))
+        except EmoError as error:
+            print(f"emo: the tests that need ROS are left out: {error}", file=sys.stderr)
+            args.no_ros = True
+    python = sys.executable
+    marks = [] if args.all else ["not slow"]
+    if args.no_ros:
+        marks.append("not ros")
+    steps = {
+        "ruff": [python, "-m", "ruff", "check", "--quiet", "."],
+        "mypy": [python, "-m", "mypy", "src/emo_core/emo_core"],
+        "pytest": [python, "-m", "pytest", "-q", *(["-m", " and ".join(marks)] if marks else [])],
+    }
+    if args.tests:
+        steps = {"pytest": [*steps["pytest"], *args.tests]}
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    failed = []
+    for name, command in steps.items():
+        start = time.monotonic()
+        print(f"== {name}", flush=True)
+        status = subprocess.run(command, cwd=root, env=environment, check=False).returncode
+        if status:
+            failed.append(name)
+        if name != "pytest":  # whose own closing line is the last word
+            verdict = "failed" if status else "ok"
+            print(f"== {name}: {verdict} ({time.monotonic() - start:.0f} s)", flush=True)
+    if failed and failed != ["pytest"]:
+        print(f"emo: error: failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
