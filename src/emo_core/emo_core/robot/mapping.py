@@ -1,0 +1,78 @@
+"""A human face in, a robot's motor commands out; and the loop that checks it by looking.
+
+    metric landmarks -> Normalizer -> InverseModel -> commands
+    commands -> safety, servos -> skin -> picture -> FaceMesh -> metric landmarks again
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emo_core.face.topology import NUM_LANDMARKS
+from emo_core.face.tracking import FaceTracker
+from emo_core.robot.babbling import see
+from emo_core.robot.description import RobotDescription
+from emo_core.robot.inverse_model import InverseModel
+from emo_core.robot.normalization import DEFAULT_ALPHA, Normalizer
+from emo_core.robot.sim.render import Renderer
+from emo_core.robot.sim.servos import simulate
+
+
+class LandmarksToMotors:
+    """Normalization and inverse model in one call: what `animate` and `eval` use."""
+
+    def __init__(self, normalizer: Normalizer, model: InverseModel) -> None:
+        self.normalizer = normalizer
+        self.model = model
+
+    @classmethod
+    def load(
+        cls,
+        robot: RobotDescription | str,
+        human_static: ArrayLike,
+        alpha: float = DEFAULT_ALPHA,
+    ) -> LandmarksToMotors:
+        """For a robot (or its name) and a person's static face, (478, 3) metric mm.
+
+        Raises:
+            EmoError: no such robot, or no inverse model that fits it.
+        """
+        if not isinstance(robot, RobotDescription):
+            robot = RobotDescription.load(robot)
+        model = InverseModel.load(robot)
+        return cls(Normalizer(human_static, model.profile, alpha), model)
+
+    def __call__(self, landmarks: ArrayLike) -> NDArray[np.float32]:
+        """(478, 3) or (T, 478, 3) metric mm -> (M,) or (T, M) commands."""
+        return self.model(self.normalizer(landmarks))
+
+
+def closed_loop(
+    robot: RobotDescription,
+    commands: ArrayLike,
+    fps: float = 25.0,
+    renderer: Renderer | None = None,
+    lead_s: float | None = None,
+) -> NDArray[np.float32]:
+    """What FaceMesh sees of the simulated robot that is sent `commands`.
+
+    Args:
+        robot: with a `simulator` section.
+        commands: (T, M), one for each frame's time n / fps.
+        fps: of commands and camera.
+        renderer: one to use again; made if not given.
+        lead_s: how far ahead of their time commands are sent; the robot's `servo_lag_s` if not
+            given, which is what the speaker delays sound by.
+
+    Returns:
+        (T, 478, 3) metric mm; NaN where FaceMesh sees no face.
+    """
+    lead = robot.servo_lag_s if lead_s is None else lead_s
+    positions = simulate(robot, commands, fps, fps, lead)
+    faces = np.full((len(positions), NUM_LANDMARKS, 3), np.nan, dtype=np.float32)
+    with FaceTracker() as tracker:
+        for n, face in enumerate(see(renderer or Renderer(robot), tracker, positions)):
+            if face is not None:
+                faces[n] = face
+    return faces
