@@ -18,7 +18,7 @@ Array = NDArray[np.float32]
 SLICE, SLICE_FUTURE = 25, 12
 #: Neighbouring mel bands that the nearest neighbour averages.
 SLICE_BANDS = 4
-_BANDS_ABOVE_200_HZ = 4
+_LOWEST_BAND = 4  # its lower edge is 232 Hz
 
 
 class Baseline(Protocol):
@@ -51,10 +51,11 @@ class RandomFrames:
 
 
 def slice_index(frames: int, mel_frames: int, future: int) -> NDArray[np.intp]:
-    """(frames, 25): the mel frames that landmark frame n hears, 2n - 26 + future .. 2n - 2 + future.
+    """(frames, 25): the mel frames that landmark frame n hears.
 
-    With future 0 nothing after the frame's time 640 n is heard (mel frame k ends at sample
-    320 k + 640). Beyond the clip's ends the first and the last mel frame are repeated.
+    They are 2n - 26 + future .. 2n - 2 + future: with future 0 nothing after the frame's time,
+    sample 640 n, is heard (mel frame k ends at sample 320 k + 640). Beyond the clip's ends the
+    first and the last mel frame are repeated.
     """
     last = 2 * np.arange(frames)[:, None] - 2 + future
     return np.clip(last + np.arange(1 - SLICE, 1), 0, mel_frames - 1)
@@ -63,10 +64,10 @@ def slice_index(frames: int, mel_frames: int, future: int) -> NDArray[np.intp]:
 def loudness_features(mel: Array, frames: int, future: int = SLICE_FUTURE) -> Array:
     """Loudness of the 25 mel frames that each landmark frame hears: (K, 80) dB -> (frames, 26).
 
-    Loudness is the power above 200 Hz in dB (rumble below it says nothing of the mouth); the last
+    Loudness is the power above 232 Hz in dB (rumble below it says nothing of the mouth); the last
     column is 1.
     """
-    power = np.power(10.0, mel[:, _BANDS_ABOVE_200_HZ:].astype(np.float64) / 10).sum(axis=1)
+    power = np.power(10.0, mel[:, _LOWEST_BAND:].astype(np.float64) / 10).sum(axis=1)
     level = 10 * np.log10(power + 1e-9)
     heard = level[slice_index(frames, len(mel), future)]
     features: Array = np.concatenate([heard, np.ones((frames, 1))], axis=1).astype(np.float32)

@@ -1,0 +1,206 @@
+"""Measure the models against real recordings, beside what they have to beat."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from emo.cli import add_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`eval lipsync DIR`, `eval apc DIR`, `eval skew FILM [SPEECH]`."""
+    what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    lipsync = what.add_parser(
+        "lipsync",
+        help="landmarks from sound against filmed faces",
+        description="Score the lip-sync model on a folder of talking faces: videos, or clips that "
+        "'emo data prepare' made. Videos are tracked once and kept in a cache.",
+    )
+    lipsync.add_argument("dir", type=Path, metavar="DIR", help="videos or prepared clips")
+    lipsync.add_argument("--variant", default="full", help="model: full (default), live or a name")
+    which = lipsync.add_mutually_exclusive_group()
+    which.add_argument(
+        "--split", help="part of DIR's splits.json (default test; without splits.json: all clips)"
+    )
+    which.add_argument("--clips", nargs="+", metavar="NAME", help="only these clips")
+    lipsync.add_argument(
+        "--train", type=Path, metavar="DIR", help="fit the baselines here (default: DIR's 'train')"
+    )
+    lipsync.add_argument(
+        "--train-clips", type=int, default=200, metavar="N", help="at most N of them (default 200)"
+    )
+    lipsync.add_argument(
+        "--closed-loop",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also drive the simulated robot with N clips, film it and track its face",
+    )
+    lipsync.add_argument("--robot", default="sim", help="robot of the closed loop (default sim)")
+    lipsync.add_argument("--cache", type=Path, metavar="DIR", help="where tracked videos are kept")
+    lipsync.add_argument(
+        "--out", type=Path, metavar="DIR", help="write report.md, plots, clips.csv"
+    )
+    apc = what.add_parser(
+        "apc",
+        help="the speech representation's prediction of coming frames",
+        description="L1 error of the APC's predictions over that of repeating the last frame.",
+    )
+    apc.add_argument("dir", type=Path, metavar="DIR", help="recordings, in any depth of folders")
+    skew = what.add_parser(
+        "skew",
+        help="sound-to-lip skew of a film of the robot",
+        description="Compare the robot's mouth in a film such as robot.mp4, as FaceMesh sees it, "
+        "with what its sound asks for. Positive: lips late. Noticed beyond +45 / -125 ms "
+        "(ITU-R BT.1359).",
+    )
+    skew.add_argument("film", type=Path, metavar="FILM", help="video of the robot, with sound")
+    skew.add_argument(
+        "speech",
+        type=Path,
+        nargs="?",
+        metavar="SPEECH",
+        help="the recording it speaks (default: the film's own sound)",
+    )
+    skew.add_argument("--variant", default="full", help="model that animates (default full)")
+    skew.add_argument(
+        "--window", type=float, default=3.0, metavar="S", help="length of a window in s (default 3)"
+    )
+    for command in (lipsync, apc, skew):
+        add_json(command)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the evaluation asked for."""
+    return {"lipsync": _lipsync, "apc": _apc, "skew": _skew}[args.what](args)
+
+
+def _progress(done: int, total: int, what: str) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r{what}: {done} of {total} clips ", end=end, file=sys.stderr, flush=True)
+
+
+def _lipsync(args: argparse.Namespace) -> int:
+    from emo_core.errors import EmoError
+    from emo_core.evaluation.clips import load_clips
+    from emo_core.evaluation.lipsync import evaluate
+    from emo_core.evaluation.predictors import LipsyncPredictor
+
+    if args.train_clips < 1:
+        raise EmoError(f"--train-clips must be at least 1, not {args.train_clips}")
+    predict = LipsyncPredictor(args.variant)
+    clips = load_clips(
+        args.dir,
+        split=args.split,
+        names=args.clips,
+        train=args.train,
+        max_training=args.train_clips,
+        cache=args.cache,
+        progress=_progress,
+    )
+    result = evaluate(clips, predict, _progress)
+    figures: dict[str, object] = {
+        "variant": args.variant,
+        "lookahead_ms": predict.lookahead_ms,
+        "split": clips.split,
+        **result.as_json(),
+    }
+    if args.closed_loop > 0:
+        from emo_core.evaluation.closed_loop import closed_loop
+
+        count = min(args.closed_loop, len(result.clips))
+        loop = closed_loop(result.clips[:count], result.predictions[:count], args.robot, _progress)
+        figures["closed_loop"] = loop.as_json()
+    if args.out is not None:
+        from emo_core.evaluation.plots import write_report
+
+        for path in write_report(result, args.out, figures):
+            print(f"wrote {path}", file=sys.stderr)
+    if args.json:
+        print(json.dumps(figures, indent=1))
+    else:
+        _print_lipsync(figures)
+    for name, why in sorted(clips.skipped.items()):
+        print(f"skipped {name}: {why}", file=sys.stderr)
+    return 0
+
+
+def _print_lipsync(figures: dict[str, Any]) -> None:
+    from emo_core.evaluation.plots import COLUMNS, LABELS, PUBLISHED
+
+    rows = {"model": figures["model"], **figures["baselines"]}
+    print(
+        f"{figures['clips']} clips, variant {figures['variant']} "
+        f"(look-ahead {figures['lookahead_ms']:g} ms); "
+        f"baselines fitted on {figures['baseline_training']}"
+    )
+    for columns in (COLUMNS, PUBLISHED):
+        print(f"\n{'':29}" + "".join(f"{heading:>20}" for _, heading, _ in columns))
+        for name, scores in rows.items():
+            cells = "".join(_cell(scores, key, digits) for key, _, digits in columns)
+            print(f"{LABELS.get(name, name):29}{cells}")
+    ratio = figures["error_over_static"]
+    print("\nlips+jaw error / static face's error: " + ("-" if ratio is None else f"{ratio:.3f}"))
+    for name, why in figures["baselines_unavailable"].items():
+        print(f"no {LABELS.get(name, name)}: {why}")
+    if "closed_loop" in figures:
+        loop = figures["closed_loop"]
+        print(f"\nclosed loop, {loop['clips']} clips, servo lag {loop['servo_lag_ms']:.0f} ms")
+        for who in ("model", "film"):
+            line = ", ".join(
+                f"{key} {'-' if value is None else format(value, '.3f')}"
+                for key, value in loop[who].items()
+            )
+            print(f"  driven by the {who}: {line}")
+
+
+def _cell(scores: dict[str, float | None] | None, key: str, digits: int) -> str:
+    value = None if scores is None else scores[key]
+    return f"{'-':>20}" if value is None else f"{value:>20.{digits}f}"
+
+
+def _apc(args: argparse.Namespace) -> int:
+    from emo_core.evaluation.apc import evaluate_apc
+
+    figures = evaluate_apc(args.dir, _progress)
+    if args.json:
+        print(json.dumps(figures, indent=1))
+        return 0
+    print(f"{figures['recordings']} recordings, {figures['minutes']:.1f} minutes of sound")
+    print(f"{'shift':>6}{'ahead, ms':>12}{'APC, L1':>12}{'last frame':>12}{'ratio':>10}")
+    for shift, row in figures["shifts"].items():
+        print(
+            f"{shift:>6}{20 * int(shift):>12}{row['error']:>12.4f}{row['last_frame']:>12.4f}"
+            f"{row['ratio']:>10.3f}"
+        )
+    for name, why in figures["skipped"].items():
+        print(f"skipped {name}: {why}", file=sys.stderr)
+    return 0
+
+
+def _skew(args: argparse.Namespace) -> int:
+    from emo_core.errors import EmoError
+    from emo_core.evaluation.skew import skew_of_film
+
+    if args.window < 1.5:
+        raise EmoError(f"--window must be at least 1.5 s, not {args.window:g}")
+    figures = skew_of_film(args.film, args.speech, args.variant, args.window).as_json()
+    if args.json:
+        print(json.dumps(figures, indent=1))
+        return 0
+    print(
+        f"lips against sound in {args.film} (positive: lips late)\n"
+        f"  median {figures['median_ms']:+.1f} ms; absolute p50 {figures['abs_p50_ms']:.1f}, "
+        f"p95 {figures['abs_p95_ms']:.1f}, largest {figures['max_abs_ms']:.1f} ms\n"
+        f"  {figures['windows']} windows judged, {figures['windows_unjudged']} not; as a whole "
+        f"{figures['whole_ms']:+.1f} ms, r {figures['r']:.3f}, face found in "
+        f"{figures['face_found']:.0%} of the frames\n"
+        f"  beyond what viewers notice (ITU-R BT.1359, +45 / -125 ms): "
+        f"{figures['noticed_share']:.0%} of the windows"
+    )
+    return 0
