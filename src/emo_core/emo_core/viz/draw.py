@@ -132,7 +132,8 @@ def face_oval() -> NDArray[np.int64]:
 
 
 def _fixed(points: Points) -> NDArray[np.int32]:
-    return np.round(points[..., :2] * (1 << SHIFT)).astype(np.int32)
+    fixed: NDArray[np.int32] = np.round(points[..., :2] * (1 << SHIFT)).astype(np.int32)
+    return fixed
 
 
 def _outline(image: Image, points: Points, index: NDArray[np.int64], colour: Colour) -> None:
@@ -206,7 +207,8 @@ def fit_face(face: Points, size: tuple[int, int], margin: float = 0.1) -> NDArra
 def place_face(face: Points, fit: NDArray[np.float32]) -> Points:
     """Metric (478, 3) mm -> px (478, 2) by `fit_face`'s fit."""
     scale, x0, y0 = (float(v) for v in fit)
-    return np.stack([x0 + scale * face[:, 0], y0 - scale * face[:, 1]], 1).astype(np.float32)
+    placed: Points = np.stack([x0 + scale * face[:, 0], y0 - scale * face[:, 1]], 1)
+    return placed.astype(np.float32)
 
 
 def cover(image: Image, size: tuple[int, int]) -> Image:

@@ -272,6 +272,13 @@ class SpeechFilm:
             self._writer.close()
 
 
+def face_pictures(image: Image) -> tuple[Image, Image]:
+    """The human and the robot panel of a film frame, without their titles."""
+    y, height, width = _TOP + 44, PICTURE[1] - _PAD // 2, PICTURE[0]
+    human, robot = (_MARGIN + column * (_CARD_W + _MARGIN) for column in (1, 2))
+    return image[y : y + height, human : human + width], image[y : y + height, robot : robot + width]
+
+
 def _ahead(colour: draw.Colour) -> draw.Colour:
     """The shade of what is still to come."""
     mixed = [round(p + 0.42 * (c - p)) for c, p in zip(colour, draw.PANEL, strict=True)]
