@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from emo_core.audio.mel import LogMel
 from emo_core.data.prepare import Clip, save_clip
 from emo_core.face.alignment import canonical_face

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from emo_core.errors import EmoError
 from emo_core.evaluation.apc import recordings_in, shift_errors
 

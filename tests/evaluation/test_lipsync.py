@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from emo_core.errors import EmoError
 from emo_core.evaluation import baselines
 from emo_core.evaluation.clips import ClipSet, cache_folder, load_clips

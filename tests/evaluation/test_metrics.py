@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emo_core.evaluation import metrics
-from emo_core.face.topology import LIPS_INNER, LIPS_JAW, NUM_LANDMARKS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from emo_core.evaluation import metrics
+from emo_core.face.topology import LIPS_INNER, LIPS_JAW, NUM_LANDMARKS
 
 FPS = 25.0
 T = 75

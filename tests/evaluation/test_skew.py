@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from emo_core.errors import EmoError
 from emo_core.evaluation.skew import skew_of_curves, sound_offset_s
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from emo_core.evaluation.voice import speech_level, static_face, voiced_frames
 
 RATE = 16_000

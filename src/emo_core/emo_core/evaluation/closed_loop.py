@@ -19,12 +19,10 @@ from emo_core.evaluation.metrics import (
     slope,
     width,
 )
-from emo_core.face.alignment import to_metric
-from emo_core.face.tracking import FaceTracker
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.mapping import LandmarksToMotors
+from emo_core.robot.mapping import closed_loop as see_robot
 from emo_core.robot.sim.render import Renderer
-from emo_core.robot.sim.servos import simulate
 
 Array = NDArray[np.float32]
 FPS = 25.0
@@ -41,24 +39,14 @@ class SeenRobot:
     """
 
     def __init__(self, robot: str) -> None:
-        self._robot = robot
         self.description = RobotDescription.load(robot)
         self._renderer = Renderer(self.description)
 
     def __call__(self, landmarks: Array, static: Array) -> tuple[Array, NDArray[np.bool_]]:
         """(T, 478, 3) metric mm and their static face -> what is seen, likewise, and valid (T,)."""
-        commands = LandmarksToMotors.load(self._robot, static)(landmarks)
-        lead = self.description.servo_lag_s
-        motors = simulate(self.description, commands, FPS, FPS, lead_s=lead)
-        screen = np.full(landmarks.shape, np.nan, dtype=np.float32)
-        with FaceTracker() as tracker:
-            for n, positions in enumerate(motors):
-                picture = self._renderer(positions)
-                found = tracker.track(np.ascontiguousarray(picture[..., ::-1]))
-                if found is not None:
-                    screen[n] = found
-        metric, _ = to_metric(screen)
-        return metric, np.isfinite(metric).all(axis=(1, 2))
+        commands = LandmarksToMotors.load(self.description, static)(landmarks)
+        seen = see_robot(self.description, commands, FPS, self._renderer)
+        return seen, np.isfinite(seen).all(axis=(1, 2))
 
 
 def score_seen(seen: Array, clip: EvalClip, valid: NDArray[np.bool_]) -> dict[str, float]:
