@@ -18,6 +18,7 @@ setup(
     name=package_name,
     version="0.1.0",
     packages=find_packages(exclude=["test"]),
+    package_data={"emo": ["data/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
         ("share/" + package_name, ["package.xml"]),
@@ -26,7 +27,7 @@ setup(
         *shared("models"),
     ],
     install_requires=["setuptools"],
-    zip_safe=True,
+    zip_safe=False,
     maintainer="emo developers",
     maintainer_email="emo@example.org",
     description="Bring-up of emo: launch files, configuration, models and the command line.",
@@ -34,6 +35,7 @@ setup(
     entry_points={
         "console_scripts": [
             "emo = emo.cli:main",
+            "composed = emo.composed:main",
         ],
     },
 )

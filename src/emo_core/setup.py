@@ -12,7 +12,7 @@ setup(
         ("share/" + package_name, ["package.xml"]),
     ],
     install_requires=["setuptools"],
-    zip_safe=True,
+    zip_safe=False,
     maintainer="emo developers",
     maintainer_email="emo@example.org",
     description="The library: audio, lip-sync, face, robot, safety, simulation. Imports no ROS.",

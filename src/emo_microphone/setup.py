@@ -11,7 +11,7 @@ setup(
         ("share/" + package_name, ["package.xml"]),
     ],
     install_requires=["setuptools"],
-    zip_safe=True,
+    zip_safe=False,
     maintainer="emo developers",
     maintainer_email="emo@example.org",
     description="Audio in (device, recording, topic), and the speaker, in time with the lips.",

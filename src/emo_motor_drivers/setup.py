@@ -11,7 +11,7 @@ setup(
         ("share/" + package_name, ["package.xml"]),
     ],
     install_requires=["setuptools"],
-    zip_safe=True,
+    zip_safe=False,
     maintainer="emo developers",
     maintainer_email="emo@example.org",
     description="The arbiter between sources of motor commands, and the drivers of the motors.",

@@ -283,7 +283,9 @@ def _build_interfaces(root: Path, venv: Path, distro: str | None) -> None:
         if "No space left on device" in text:
             raise EmoError("disk full while building emo's ROS messages: free some and run again")
         found = re.search(r"^.*(?:CMake Error|error:|Error:).*(?:\n.+)?", text, re.MULTILINE)
-        cause = " ".join(found.group().split()) if found else f"colcon ended with {result.returncode}"
+        cause = (
+            " ".join(found.group().split()) if found else f"colcon ended with {result.returncode}"
+        )
         raise EmoError(f"building emo's ROS messages failed: {cause[:200]} (log: {log_path})")
 
 

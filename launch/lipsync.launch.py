@@ -1,0 +1,96 @@
+"""Audio to moving lips, as ROS 2 processes.
+
+    ros2 launch emo lipsync.launch.py --show-args
+    ros2 launch emo lipsync.launch.py source:=file speech:=hello.wav
+    ros2 launch emo lipsync.launch.py robot:=my_robot.yaml lookahead:=live composed:=true
+
+Arguments, their defaults and the nodes come from `emo.graph`; nothing is repeated here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, List
+
+from emo.graph import GraphOptions, Process, build_graph
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+#: A crashed process comes back after this pause.
+RESPAWN_DELAY_S = 2.0
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(
+                    option.name,
+                    default_value=_text(option.default),
+                    description=GraphOptions.help(option.name),
+                    choices=["true", "false"] if isinstance(option.default, bool) else None,
+                )
+                for option in fields(GraphOptions)
+            ),
+            DeclareLaunchArgument(
+                "composed",
+                default_value="false",
+                choices=["true", "false"],
+                description="one process for the pipeline and the drivers (lower latency), "
+                "instead of one for each",
+            ),
+            OpaqueFunction(function=_processes),
+        ]
+    )
+
+
+def _processes(context: LaunchContext) -> list[Any]:
+    """The graph for the arguments' values."""
+    values = {
+        option.name: _value(LaunchConfiguration(option.name).perform(context), option.default)
+        for option in fields(GraphOptions)
+    }
+    graph = build_graph(GraphOptions(**values))
+    if LaunchConfiguration("composed").perform(context) == "false":
+        return [_node(process) for process in graph]
+    composed = Node(
+        package="emo",
+        executable="composed",
+        arguments=[f"--{name}={_text(value)}" for name, value in values.items()],
+        output="screen",
+        respawn=True,
+        respawn_delay=RESPAWN_DELAY_S,
+    )
+    return [composed, *(_node(process) for process in graph if process.isolated)]
+
+
+def _node(process: Process) -> Node:
+    parameters = {
+        # Typed, or launch_ros would make the number 3 of a device called "3".
+        name: ParameterValue(value, value_type=List[str] if isinstance(value, list) else type(value))
+        for name, value in process.parameters.items()
+    }
+    return Node(
+        package=process.package,
+        executable=process.executable,
+        # A process of several nodes names them itself.
+        name=process.node_name or None,
+        namespace=process.namespace or None,
+        parameters=[parameters],
+        remappings=list(process.remappings),
+        output="screen",
+        respawn=True,
+        respawn_delay=RESPAWN_DELAY_S,
+    )
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _value(text: str, default: Any) -> Any:
+    """A launch argument's text as the type of the option's default."""
+    return text == "true" if isinstance(default, bool) else type(default)(text)
