@@ -96,7 +96,8 @@ def write_contact_sheet(path: Path, moments: list[tuple[float, Image]]) -> None:
     for when, picture in moments:
         pair = [cv2.resize(card, None, fx=1 / half, fy=1 / half, interpolation=cv2.INTER_AREA)
                 for card in film.face_pictures(picture)]  # fmt: skip
-        cell = np.concatenate([pair[0], draw.canvas((pair[0].shape[1], 8), draw.BACKGROUND), pair[1]])
+        gap = draw.canvas((pair[0].shape[1], 8), draw.BACKGROUND)
+        cell = np.concatenate([pair[0], gap, pair[1]])
         draw.put_text(cell, f"{when:.2f} s", (10, 8), 13, draw.TEXT_DIM)
         cells += [cell, draw.canvas((8, cell.shape[0]), draw.BACKGROUND)]
     body = np.concatenate(cells[:-1], axis=1)

@@ -276,7 +276,8 @@ def face_pictures(image: Image) -> tuple[Image, Image]:
     """The human and the robot panel of a film frame, without their titles."""
     y, height, width = _TOP + 44, PICTURE[1] - _PAD // 2, PICTURE[0]
     human, robot = (_MARGIN + column * (_CARD_W + _MARGIN) for column in (1, 2))
-    return image[y : y + height, human : human + width], image[y : y + height, robot : robot + width]
+    rows = image[y : y + height]
+    return rows[:, human : human + width], rows[:, robot : robot + width]
 
 
 def _ahead(colour: draw.Colour) -> draw.Colour:
