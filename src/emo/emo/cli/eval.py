@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from emo.cli import add_json
+from emo.cli import add_json, quiet_native
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="also drive the simulated robot with N clips, film it and track its face",
+        help="also drive the simulated robot with N clips, spread evenly, and track its picture",
     )
     lipsync.add_argument("--robot", default="sim", help="robot of the closed loop (default sim)")
     lipsync.add_argument("--cache", type=Path, metavar="DIR", help="where tracked videos are kept")
@@ -76,6 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the evaluation asked for."""
+    if not args.debug:
+        quiet_native()
     return {"lipsync": _lipsync, "apc": _apc, "skew": _skew}[args.what](args)
 
 
@@ -87,12 +89,14 @@ def _progress(done: int, total: int, what: str) -> None:
 
 def _lipsync(args: argparse.Namespace) -> int:
     from emo_core.errors import EmoError
-    from emo_core.evaluation.clips import load_clips
+    from emo_core.evaluation.clips import load_clips, spread
     from emo_core.evaluation.lipsync import evaluate
     from emo_core.evaluation.predictors import LipsyncPredictor
 
     if args.train_clips < 1:
         raise EmoError(f"--train-clips must be at least 1, not {args.train_clips}")
+    if args.out is not None and args.out.exists() and not args.out.is_dir():
+        raise EmoError(f"{args.out} is not a folder: --out takes the folder of the report")
     predict = LipsyncPredictor(args.variant)
     clips = load_clips(
         args.dir,
@@ -113,8 +117,13 @@ def _lipsync(args: argparse.Namespace) -> int:
     if args.closed_loop > 0:
         from emo_core.evaluation.closed_loop import closed_loop
 
-        count = min(args.closed_loop, len(result.clips))
-        loop = closed_loop(result.clips[:count], result.predictions[:count], args.robot, _progress)
+        chosen = spread(list(range(len(result.clips))), args.closed_loop)
+        loop = closed_loop(
+            [result.clips[i] for i in chosen],
+            [result.predictions[i] for i in chosen],
+            args.robot,
+            _progress,
+        )
         figures["closed_loop"] = loop.as_json()
     if args.out is not None:
         from emo_core.evaluation.plots import write_report

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from emo_core.errors import EmoError
 from emo_core.evaluation.voice import static_face, voiced_frames
 from emo_core.face.alignment import canonical_face
 
+Item = TypeVar("Item")
 #: Called with (done, of how many, what).
 Progress = Callable[[int, int, str], None]
 
@@ -125,7 +127,7 @@ def load_clips(
     listed = _splits(source).get("train", _names_in(source) if train else [])
     if source.resolve() == folder.resolve():
         listed = [name for name in listed if name not in set(wanted)]
-    chosen = _spread(listed, max_training)
+    chosen = spread(listed, max_training)
     if not chosen:
         return ClipSet(scored, [], skipped, split, "the other clips scored (leave one out)")
     training, _ = _load(source, chosen, cache, progress)
@@ -158,11 +160,11 @@ def _names_in(folder: Path) -> list[str]:
     return [path.stem for path in videos_in(folder)]
 
 
-def _spread(names: list[str], count: int) -> list[str]:
-    """At most `count` names, evenly spread over the list."""
-    if len(names) <= count:
-        return names
-    return [names[i] for i in np.linspace(0, len(names) - 1, count).round().astype(int)]
+def spread(items: list[Item], count: int) -> list[Item]:
+    """At most `count` of the items, evenly spread over the list."""
+    if len(items) <= count:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def _load(
