@@ -3,10 +3,11 @@
 Per point and axis: `clip(alpha * (human - human_static), -edge_lo, +edge_hi) + robot_static`.
 The robot's static face and edges come from motor babbling and live beside its inverse model.
 
-Lips are special in one way: what the eye reads is whether they touch, and a millimetre decides.
-FaceMesh sees touching lips of a person some tenths of a millimetre to 2 mm apart, those of a
-robot at another distance, and alpha < 1 would shut a mouth that is only just open. So the gap
-between opposite points of the inner lips is carried over as it is, not scaled (`_carry_gap`).
+Lips need two things more, because what the eye reads is whether they touch, and a millimetre
+decides. A person's static face may have its lips apart while the robot's are closed; so first the
+static face's lips are brought together (`close_lips`), and closed means closed for both. And the
+gap between opposite points of the inner lips is carried over in full, whatever alpha is
+(`_carry_gap`): scaled down, a mouth that is only just open would look shut.
 """
 
 from __future__ import annotations
@@ -18,12 +19,37 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
-from emo_core.face.topology import LIPS_INNER, NUM_LANDMARKS, ROBOT_LANDMARKS
+from emo_core.face.topology import (
+    LIPS_INNER,
+    LIPS_OUTER,
+    LOWER_OVAL,
+    NUM_LANDMARKS,
+    ROBOT_LANDMARKS,
+)
 
 Array = NDArray[np.float64]
 
 DEFAULT_ALPHA = 0.9
 POINTS = len(ROBOT_LANDMARKS)
+#: FaceMesh sees lips that touch this far apart (mm, vertically).
+CONTACT_MM = 0.4
+#: Share of the gap that the lower lip opens, and how much of that the chin follows.
+_LOWER_SHARE, _CHIN_SHARE = 0.75, 0.7
+
+
+def _rows(indices: NDArray[np.intp]) -> NDArray[np.intp]:
+    """FaceMesh indices -> places among the 113."""
+    place = {int(index): row for row, index in enumerate(ROBOT_LANDMARKS)}
+    return np.array([place[int(index)] for index in indices])
+
+
+# Opposite points of the lips from corner to corner, corners left out: (9,) each.
+_INNER_UP, _INNER_LOW = _rows(LIPS_INNER[1:10]), _rows(LIPS_INNER[:10:-1])
+_OUTER_UP, _OUTER_LOW = _rows(LIPS_OUTER[1:10]), _rows(LIPS_OUTER[:10:-1])
+_MIDDLE = 4
+_CHIN = _rows(LOWER_OVAL)
+#: How far each point of the lower oval goes with the chin: 0 at the ears, 1 at the chin.
+_CHIN_WEIGHTS = np.sin(np.linspace(0.0, np.pi, len(LOWER_OVAL))) ** 2
 
 
 @dataclass(frozen=True)
@@ -66,6 +92,18 @@ def robot_points(face: ArrayLike) -> Array:
     raise ValueError(f"expected (..., {NUM_LANDMARKS}, 3) or (..., {POINTS}, 2), got {face.shape}")
 
 
+def close_lips(static: Array) -> Array:
+    """(113, 2) mm with the lips apart -> the same face with the lips in touch."""
+    closed = static.copy()
+    apart = static[_INNER_UP, 1] - static[_INNER_LOW, 1]
+    excess = np.maximum(apart - CONTACT_MM, 0.0)
+    for up, low in ((_INNER_UP, _INNER_LOW), (_OUTER_UP, _OUTER_LOW)):
+        closed[up, 1] -= (1.0 - _LOWER_SHARE) * excess
+        closed[low, 1] += _LOWER_SHARE * excess
+    closed[_CHIN, 1] += _LOWER_SHARE * _CHIN_SHARE * excess[_MIDDLE] * _CHIN_WEIGHTS
+    return closed
+
+
 class Normalizer:
     """Metric human face -> the robot face that shows the same, flattened.
 
@@ -78,9 +116,10 @@ class Normalizer:
     def __init__(
         self, human_static: ArrayLike, profile: Profile, alpha: float = DEFAULT_ALPHA
     ) -> None:
-        self._static = robot_points(human_static)
-        if self._static.shape != (POINTS, 2) or not np.isfinite(self._static).all():
+        static = robot_points(human_static)
+        if static.shape != (POINTS, 2) or not np.isfinite(static).all():
             raise ValueError("human_static: expected one finite face")
+        self._static = close_lips(static)
         self._profile = profile
         self._alpha = alpha
 
@@ -93,4 +132,16 @@ class Normalizer:
         moved = self._alpha * (human - self._static)
         moved = np.clip(moved, -self._profile.edge_lo, self._profile.edge_hi)
         out = moved + self._profile.static
+        self._carry_gap(human, out)
         return out.reshape(*out.shape[:-2], 2 * POINTS).astype(np.float32)
+
+    def _carry_gap(self, human: Array, out: Array) -> None:
+        """Give `out`'s inner lips the human's vertical gap beyond contact; in place."""
+        static = self._profile.static
+        touching = static[_INNER_UP, 1] - static[_INNER_LOW, 1]
+        apart = human[..., _INNER_UP, 1] - human[..., _INNER_LOW, 1]
+        wanted = np.maximum(apart - CONTACT_MM, 0.0) + touching
+        excess = wanted - (out[..., _INNER_UP, 1] - out[..., _INNER_LOW, 1])
+        for up, low in ((_INNER_UP, _INNER_LOW), (_OUTER_UP, _OUTER_LOW)):
+            out[..., up, 1] += (1.0 - _LOWER_SHARE) * excess
+            out[..., low, 1] -= _LOWER_SHARE * excess

@@ -40,8 +40,9 @@ _MOUTH, _TEETH, _TONGUE = (38, 28, 52), (226, 236, 240), (110, 96, 176)
 _BROW_COLOUR, _LASH = (52, 50, 62), (46, 42, 52)
 _WHITE, _IRIS, _IRIS_RIM, _PUPIL = (238, 240, 240), (176, 128, 62), (110, 74, 34), (26, 22, 22)
 _SHELL, _SHELL_EDGE, _SEAM = (228, 222, 216), (172, 164, 156), (150, 150, 168)
-_BACK_TOP, _BACK_BOTTOM = (96, 80, 66), (150, 132, 116)
-_JOINT = (120, 108, 98)
+_SHELL_LIGHT = (240, 236, 231)
+_BACK_TOP, _BACK_BOTTOM = (88, 66, 48), (158, 134, 112)
+_JOINT, _JOINT_EDGE, _LAMP = (92, 82, 74), (64, 56, 50), (214, 196, 96)
 
 
 class Renderer:
@@ -88,7 +89,9 @@ class Renderer:
             (topology.LEFT_EYE, _BROW_LEFT, topology.LEFT_IRIS, _UPPER_LID[1]),
         ):
             self._draw_eye(frame, points, fixed, eye, iris, lid)
-            cv2.fillPoly(frame, fixed[brow][None], _BROW_COLOUR, cv2.LINE_AA, _SHIFT)
+            shape = fixed[brow]
+            shape[5:] += (shape[4::-1] - shape[5:]) // 3  # a little slimmer than the mesh's brow
+            cv2.fillPoly(frame, shape[None], _BROW_COLOUR, cv2.LINE_AA, _SHIFT)
         return frame
 
     def project(self, mesh: Array) -> Array:
@@ -221,16 +224,25 @@ class Renderer:
             )  # fmt: skip
 
         chin, crown = mesh[152, 1], mesh[10, 1]
-        side = mesh[454, 0]
-        middle = (chin + crown) / 2
-        ellipse((0, chin - 95), (side * 2.3, 75), _SHELL_EDGE)
-        ellipse((0, chin - 98), (side * 2.2, 72), _SHELL)
-        ellipse((0, chin - 10), (side * 0.62, 80), _JOINT)
+        side, middle = mesh[454, 0], (mesh[152, 1] + mesh[10, 1]) / 2
+        # Shoulders, and a neck of rings.
+        ellipse((0, chin - 99), (side * 2.3, 72), _SHELL_EDGE)
+        ellipse((0, chin - 103), (side * 2.22, 70), _SHELL)
+        for k in range(5):
+            width_mm = side * (0.74 - 0.035 * k)
+            ellipse((0, chin - 34 + 9 * k), (width_mm, 13), _JOINT_EDGE)
+            ellipse((0, chin - 32 + 9 * k), (width_mm - 2, 11), _JOINT)
+        # Ears: a disc with a light in it.
         for sign in (-1, 1):
-            ellipse((sign * side * 1.32, middle + 6), (15, 34), _SHELL_EDGE)
-            ellipse((sign * side * 1.34, middle + 6), (9, 24), _JOINT)
-        ellipse((0, middle + 18), (side * 1.36, (crown - chin) * 0.64), _SHELL_EDGE)
-        ellipse((0, middle + 20), (side * 1.31, (crown - chin) * 0.62), _SHELL)
+            for reach, high, colour in (
+                (17, 36, _SHELL_EDGE), (14, 32, _SHELL), (9, 22, _JOINT), (6, 17, _LAMP)
+            ):  # fmt: skip
+                ellipse((sign * side * 1.34, middle + 4), (reach, high), colour)
+        # The head's shell, and its lighter front.
+        tall = crown - chin
+        ellipse((0, middle + 14), (side * 1.34, tall * 0.62), _SHELL_EDGE)
+        ellipse((0, middle + 16), (side * 1.30, tall * 0.605), _SHELL)
+        ellipse((0, middle + 24), (side * 1.18, tall * 0.55), _SHELL_LIGHT)
         return stage
 
 
