@@ -129,7 +129,7 @@ def quiet_native() -> None:
     """Silence what C++ libraries write to file descriptor 2; Python's standard error stays.
 
     MediaPipe prints a dozen lines of its own affairs for each graph it starts, whatever its log
-    level. Not called with --debug.
+    level. Called for commands that say `QUIET_NATIVE = True`, but not with --debug.
     """
     sys.stderr.flush()
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="replace")
@@ -163,6 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser, module = make_parser(command)
         assert module is not None
         args = parser.parse_args(arguments[1:])
+        if not args.debug and getattr(module, "QUIET_NATIVE", False):
+            quiet_native()
         status: int = module.run(args)
         sys.stdout.flush()
         return status

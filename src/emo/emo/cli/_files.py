@@ -69,7 +69,8 @@ class ArraySpool:
         """Add rows (n, ...)."""
         self.row_shape = rows.shape[1:]
         self.rows += len(rows)
-        self._file.write(memoryview(np.ascontiguousarray(rows, np.float32)).cast("B"))
+        if rows.size:
+            self._file.write(memoryview(np.ascontiguousarray(rows, np.float32)).cast("B"))
 
     def write_npy(self, out: IO[bytes]) -> None:
         """The whole array in NPY format."""

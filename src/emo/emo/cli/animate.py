@@ -36,6 +36,8 @@ BLOCK = 30 * SAMPLE_RATE
 #: Louder than this, as a share of full scale, counts as sound.
 SILENCE = 1e-3
 
+QUIET_NATIVE = True  # MediaPipe talks, where --face is a picture
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
@@ -152,10 +154,6 @@ def run(args: argparse.Namespace) -> int:
     """Animate; reports frames and speed."""
     start = time.monotonic()
     target = check_output(args.out, (".npz", ".mp4"))
-    if args.face is not None and not args.debug and not args.face.endswith(".npz"):
-        from emo.cli import quiet_native
-
-        quiet_native()
     from emo_core.audio.sources import open_audio
 
     with open_audio(args.speech) as recording:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from emo.cli import add_json, quiet_native, repository
+from emo.cli import add_json, repository
 from emo_core import __version__
 from emo_core.errors import EmoError
 
@@ -38,6 +38,8 @@ class Finding:
     needed_for: str = ""
     offline: bool = False  # animate, track and demo need it
 
+QUIET_NATIVE = True  # PortAudio and ALSA talk
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
@@ -46,8 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look at everything; changes nothing."""
-    if not args.debug:
-        quiet_native()
     findings = [finding for check in CHECKS for finding in check()]
     works = all(f.status == OK for f in findings if f.offline)
     if args.json:

@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emo.cli import add_json, quiet_native
+from emo.cli import add_json
 from emo.cli._files import check_output, whole_file
 from emo_core.errors import EmoError
+
+QUIET_NATIVE = True  # MediaPipe talks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +34,6 @@ def run(args: argparse.Namespace) -> int:
     """Track and write; reports frames, faces found and speed."""
     target = check_output(args.out, (".npz", ".mp4"))
     start = time.monotonic()
-    if not args.debug:
-        quiet_native()
     from emo_core.face.tracking import FaceTracker, VideoFile, track_frames
 
     with VideoFile(args.video) as video:

@@ -59,6 +59,7 @@ class VideoWriter:
         self.path, self.size, self.fps = Path(path), size, fps
         self.audio_rate = audio_rate
         try:
+            open(path, "wb").close()  # FFmpeg itself would say so only at the first packet
             self._container = av.open(
                 str(path), "w", format="mp4", options={"movflags": "+faststart"}
             )

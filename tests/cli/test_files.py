@@ -1,0 +1,51 @@
+"""Results on disk: whole or not there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from emo.cli._files import ArraySpool, check_output, whole_file, write_npz
+from emo_core.errors import EmoError
+
+
+def test_output_is_checked_before_the_work(tmp_path):
+    assert check_output(str(tmp_path / "a.npz"), (".npz",)) == tmp_path / "a.npz"
+    with pytest.raises(EmoError, match="mkdir -p"):
+        check_output(str(tmp_path / "no" / "a.npz"), (".npz",))
+    with pytest.raises(EmoError, match=r"\.npz or \.mp4"):
+        check_output(str(tmp_path / "a.txt"), (".npz", ".mp4"))
+    (tmp_path / "b.npz").mkdir()
+    with pytest.raises(EmoError, match="is a folder"):
+        check_output(str(tmp_path / "b.npz"), (".npz",))
+
+
+def test_a_failure_leaves_the_old_result_and_no_rubbish(tmp_path):
+    target = tmp_path / "a.npz"
+    target.write_bytes(b"old")
+    with pytest.raises(RuntimeError), whole_file(target) as part:
+        part.write_bytes(b"half")
+        raise RuntimeError
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    with pytest.raises(EmoError, match="No space left on device"), whole_file(tmp_path / "a.npz"):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("spool_bytes", [100, 10_000_000])
+def test_spooled_rows_come_back(tmp_path, monkeypatch, spool_bytes):
+    monkeypatch.setattr("emo.cli._files.SPOOL_BYTES", spool_bytes)
+    rng = np.random.default_rng(0)
+    blocks = [rng.normal(size=(n, 5, 3)).astype(np.float32) for n in (1, 0, 7, 300)]
+    with ArraySpool(tmp_path) as spool:
+        for block in blocks:
+            spool.append(block)
+        write_npz(tmp_path / "a.npz", {"x": spool, "names": np.array(["a", "bc"])})
+    with np.load(tmp_path / "a.npz") as stored:
+        np.testing.assert_array_equal(stored["x"], np.concatenate(blocks))
+        assert stored["x"].dtype == np.float32
+        assert list(stored["names"]) == ["a", "bc"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
