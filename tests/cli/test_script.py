@@ -70,7 +70,7 @@ def test_two_first_runs_at_once_through_a_link(checkout, tmp_path):
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        )  # fmt: skip
+        )
         for _ in range(2)
     ]
     results = [process.communicate(timeout=120) for process in both]
@@ -142,7 +142,7 @@ def test_no_disk(tmp_path, monkeypatch):
     [
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
          "disk full"),
-        ("WARNING: Retrying ... NewConnectionError ...\nERROR: No matching distribution found for x",
+        ("WARNING: Retrying ... NewConnectionError ...\nERROR: No matching distribution for x",
          "no network"),
         ("ERROR: No matching distribution found for mediapipe==0.10.21",
          "no ready-made package of mediapipe==0.10.21"),

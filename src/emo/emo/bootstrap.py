@@ -141,7 +141,7 @@ def write_paths(python: Path, root: Path) -> None:
         [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
-    packages = sorted(p for p in (root / "src").iterdir() if (p / p.name / "__init__.py").is_file())
+    packages = sorted(p for p in (root / "src").iterdir() if (p / p.name).is_dir())
     Path(purelib, "emo-checkout.pth").write_text("".join(f"{p}\n" for p in packages))
 
 
