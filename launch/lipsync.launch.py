@@ -9,15 +9,16 @@ Arguments, their defaults and the nodes come from `emo.graph`; nothing is repeat
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any, List
+from dataclasses import Field, fields
+from typing import Any
 
-from emo.graph import GraphOptions, Process, build_graph
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from emo.graph import GraphOptions, Process, build_graph
+from launch import LaunchContext, LaunchDescription
 
 #: A crashed process comes back after this pause.
 RESPAWN_DELAY_S = 2.0
@@ -31,7 +32,7 @@ def generate_launch_description() -> LaunchDescription:
                     option.name,
                     default_value=_text(option.default),
                     description=GraphOptions.help(option.name),
-                    choices=["true", "false"] if isinstance(option.default, bool) else None,
+                    choices=_choices(option),
                 )
                 for option in fields(GraphOptions)
             ),
@@ -70,7 +71,7 @@ def _processes(context: LaunchContext) -> list[Any]:
 def _node(process: Process) -> Node:
     parameters = {
         # Typed, or launch_ros would make the number 3 of a device called "3".
-        name: ParameterValue(value, value_type=List[str] if isinstance(value, list) else type(value))
+        name: value if isinstance(value, list) else ParameterValue(value, value_type=type(value))
         for name, value in process.parameters.items()
     }
     return Node(
@@ -85,6 +86,13 @@ def _node(process: Process) -> Node:
         respawn=True,
         respawn_delay=RESPAWN_DELAY_S,
     )
+
+
+def _choices(option: Field[Any]) -> list[str] | None:
+    if isinstance(option.default, bool):
+        return ["true", "false"]
+    choices = option.metadata.get("choices")
+    return list(choices) if choices else None
 
 
 def _text(value: Any) -> str:
