@@ -45,7 +45,9 @@ class GraphOptions:
     view: bool = field(
         default=True, metadata={"help": "render the simulated robot's camera image (sim/image)"}
     )
-    window: bool = field(default=False, metadata={"help": "show the rendered image in a window"})
+    port: int = field(
+        default=0, metadata={"help": "port of a web page with the live image; 0: none"}
+    )
     out: str = field(
         default="", metadata={"help": "folder for commands.csv, sent.csv, robot.mp4 and traces"}
     )
@@ -149,7 +151,7 @@ def build_graph(options: GraphOptions) -> list[Process]:
                 executable="robot_view",
                 node_name="robot_view",
                 namespace=robot_ns,
-                parameters={**robot, "window": options.window},
+                parameters={**robot, "port": options.port},
                 # Without a speaker the sound in the room is the talker's, when it is said.
                 remappings=() if speaker else (("audio_played", "audio"),),
                 isolated=True,

@@ -1,0 +1,83 @@
+"""latency.csv of a run -> latency.json: frames, drops, and percentiles of each stage."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_PERCENTILES = (50, 95, 99)
+#: Columns that are ages (ms since `stamp`), in the order in which a frame passes them.
+_AGES = (
+    "speech_features",
+    "audio2landmark",
+    "normalization",
+    "inverse_model",
+    "arbiter",
+    "received",
+    "written",
+)
+#: What lies between one age and the one before; the first is microphone and transport, too.
+_STAGES = (
+    "microphone_and_speech_features",
+    "audio2landmark",
+    "normalization",
+    "inverse_model",
+    "arbiter",
+    "transport_to_drivers",
+    "drivers",
+)
+
+
+def summarize(path: Path) -> dict[str, Any]:
+    """Figures of one run.
+
+    A frame counts once both drivers (or the one that was asked) have written it, and its age is
+    that of the later write. Dropped are the frames of the stream that never came to the bus.
+
+    Returns:
+        `{"frames", "dropped", "end_to_end_ms": {"p50", "p95", "p99"}, "stages_ms": {...}}`; the
+        percentiles are None where there were no frames.
+    """
+    rows: list[tuple[float, ...]] = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if None in row.values():
+                    continue  # the line that a killed process did not finish
+                rows.append((float(row["frame"]), *(float(row[age]) for age in _AGES)))
+    except FileNotFoundError:
+        rows = []
+    table = np.array(rows, np.float64).reshape(-1, 1 + len(_AGES))
+    return _figures(table)
+
+
+def _figures(table: NDArray[np.float64]) -> dict[str, Any]:
+    """Figures of rows (n, 1 + ages): the frame's number, then its ages."""
+    streams = np.cumsum(np.diff(table[:, 0], prepend=0.0) < 0)  # a number that falls: a new one
+    keys = streams * 1e12 + table[:, 0]
+    frames, index = np.unique(keys, return_inverse=True)
+    ages = np.full((len(frames), len(_AGES)), -np.inf)
+    np.maximum.at(ages, index, table[:, 1:])
+    expected = 0
+    for stream in np.unique(streams):
+        numbers = table[streams == stream, 0]
+        expected += int(numbers.max() - (numbers.min() if stream else 0)) + 1
+    stages = np.diff(ages, axis=1, prepend=0.0)
+    return {
+        "frames": len(frames),
+        "dropped": expected - len(frames),
+        "end_to_end_ms": _percentiles(ages[:, -1]),
+        "stages_ms": {name: _percentiles(stages[:, i]) for i, name in enumerate(_STAGES)},
+    }
+
+
+def _percentiles(values: NDArray[np.float64]) -> dict[str, float | None]:
+    known = values[np.isfinite(values)]
+    return {
+        f"p{percent}": round(float(np.percentile(known, percent)), 3) if len(known) else None
+        for percent in _PERCENTILES
+    }

@@ -1,0 +1,76 @@
+"""What the command line watches of a running graph: did it begin, is it over, is it well?"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+from rclpy.qos import qos_profile_system_default
+from sensor_msgs.msg import JointState
+
+from emo_core.robot.description import RobotDescription
+from emo_interfaces.msg import MotorCommand
+from emo_nodekit import qos
+
+#: A motor this near to neutral (share of its stroke) is there.
+NEAR = 0.02
+
+
+class Monitor(Node):
+    """Listens to the end of the graph.
+
+    Attributes:
+        began: monotonic time of the first command, or None.
+        ended: monotonic time of the stream's last command, or None.
+        heard: monotonic time of the newest command.
+        frame: index of its frame.
+        errors: node -> what its diagnostics call an error now.
+    """
+
+    def __init__(self, robot: RobotDescription, namespace: str) -> None:
+        super().__init__("monitor", namespace=namespace)
+        self._robot = robot
+        self._low, high = np.array([motor.range_rad for motor in robot.motors]).T
+        self._span = high - self._low
+        self._positions = robot.neutral
+        self.began: float | None = None
+        self.ended: float | None = None
+        self.heard = time.monotonic()
+        self.frame = -1
+        self.errors: dict[str, str] = {}
+        self.faults: dict[str, str] = {}
+        self.create_subscription(MotorCommand, "motor_command", self._on_command, qos.FRAMES)
+        self.create_subscription(JointState, "joint_states", self._on_joints, qos.STATES)
+        self.create_subscription(
+            DiagnosticArray, "/diagnostics", self._on_diagnostics, qos_profile_system_default
+        )
+
+    @property
+    def neutral(self) -> bool:
+        """Whether the measured pose is the neutral one."""
+        return bool(np.all(np.abs(self._positions - self._robot.neutral) < NEAR))
+
+    def _on_command(self, message: MotorCommand) -> None:
+        now = time.monotonic()
+        self.began = now if self.began is None else self.began
+        self.heard = now
+        self.frame = message.frame
+        self.ended = now if message.end_of_stream else None
+
+    def _on_joints(self, message: JointState) -> None:
+        names = self._robot.names
+        for name, angle in zip(message.name, message.position):
+            if name in names:
+                i = names.index(name)
+                self._positions[i] = (angle - self._low[i]) / self._span[i]
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.level == DiagnosticStatus.ERROR:
+                self.errors[status.name] = status.message
+            else:
+                self.errors.pop(status.name, None)
+            if status.level == DiagnosticStatus.WARN:
+                self.faults[status.name] = status.message

@@ -1,0 +1,1 @@
+"""Speech features to face landmarks, on ROS 2."""

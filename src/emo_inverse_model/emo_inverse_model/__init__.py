@@ -1,0 +1,1 @@
+"""Robot landmarks to motor commands, on ROS 2."""

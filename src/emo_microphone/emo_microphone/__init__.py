@@ -1,0 +1,1 @@
+"""Audio in (microphone) and out (speaker), on ROS 2."""

@@ -1,0 +1,143 @@
+"""Node: audio -> loudspeaker, delayed so that sound meets lips; tells what was heard when."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from emo_core.audio.sources import SAMPLE_RATE
+from emo_core.robot.description import RobotDescription
+from emo_interfaces.msg import AudioChunk, MotorCommand
+from emo_microphone.playout import Playout
+from emo_nodekit import qos
+from emo_nodekit.kit import Kit, placed
+from emo_nodekit.messages import audio_samples, floats, nanoseconds, stamp
+from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.running import run
+
+PARAMETERS = (
+    Parameter("robot", "sim", "a name in config/robots, or a YAML file: its servos' lag"),
+    Parameter("output", "auto", "auto: null without a device", choices=("auto", "device", "null")),
+    Parameter("device", "", "loudspeaker's name or number; empty: the system's default"),
+)
+
+#: Without any motor command for so long, sound is played as it comes.
+PATIENCE_S = 2.0
+
+
+class SpeakerNode(Node):
+    """Subscribes `audio` and `motor_command` (to measure the delay); publishes `audio_played`.
+
+    `audio_played` is stamped with the time at which its last sample is heard. Without a sound
+    device the same is published and nothing is heard (said once).
+    """
+
+    def __init__(
+        self,
+        namespace: str = "",
+        parameters: dict[str, Value] | None = None,
+        remappings: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__("speaker", **placed(namespace, parameters, remappings))
+        self._kit = Kit(self, PARAMETERS)
+        lag_s = RobotDescription.load(self._kit.text("robot")).servo_lag_s
+        self._playout = Playout(SAMPLE_RATE, round(lag_s * 1e9))
+        self._first_heard: float | None = None
+        self._publisher = self.create_publisher(AudioChunk, "audio_played", qos.STREAM)
+        self._stream = self._open_device()
+        self._kit.health.values["output"] = "null" if self._stream is None else "device"
+        self._kit.subscribe(AudioChunk, "audio", self._on_audio, qos.STREAM)
+        self._kit.subscribe(MotorCommand, "motor_command", self._on_command, qos.FRAMES)
+
+    def stop(self) -> None:
+        """Silence."""
+        if self._stream is not None:
+            self._stream.close(ignore_errors=True)
+
+    def _on_command(self, message: MotorCommand) -> None:
+        if message.valid:
+            self._playout.measure(nanoseconds(message.target_time), self._kit.now())
+
+    def _on_audio(self, message: AudioChunk) -> None:
+        samples = audio_samples(message, SAMPLE_RATE)
+        now = time.monotonic()
+        self._first_heard = now if self._first_heard is None else self._first_heard
+        if now - self._first_heard > PATIENCE_S and self._playout.measured_ns is None:
+            self._kit.health.fault("undelayed", "speaker: no motor commands, sound is not delayed")
+            self._playout.give_up()
+        captured = nanoseconds(message.header.stamp)
+        for chunk in self._playout.push(message.first_sample, samples, captured):
+            end = chunk.start_ns + round(len(chunk.samples) * 1e9 / SAMPLE_RATE)
+            self._publisher.publish(
+                AudioChunk(
+                    header=Header(stamp=stamp(end), frame_id="speaker"),
+                    first_sample=chunk.first_sample,
+                    sample_rate=SAMPLE_RATE,
+                    data=floats(chunk.samples),
+                    total_samples=message.total_samples,
+                    end_of_stream=message.end_of_stream,
+                )
+            )
+        if self._playout.delay_ns is not None:
+            self._kit.health.values["delay_ms"] = f"{self._playout.delay_ns * 1e-6:.1f}"
+        self._kit.health.done()
+
+    def _open_device(self) -> Any:
+        """A started output stream, or None."""
+        wanted = self._kit.text("output")
+        if wanted == "null":
+            return None
+        device = self._kit.text("device")
+        try:
+            import sounddevice
+        except OSError as error:  # no PortAudio on this machine
+            self._no_device(str(error), wanted)
+            return None
+        try:
+            stream = sounddevice.OutputStream(
+                samplerate=SAMPLE_RATE,
+                channels=1,
+                dtype="float32",
+                latency="low",
+                device=int(device) if device.isdigit() else device or None,
+                callback=self._on_device,
+            )
+            stream.start()
+        except (sounddevice.PortAudioError, ValueError) as error:
+            self._no_device(str(error), wanted)
+            return None
+        return stream
+
+    def _no_device(self, why: str, wanted: str) -> None:
+        text = f"no sound device ({why}): the sound is timed and recorded, but nobody hears it"
+        self.get_logger().info(text)
+        if wanted == "device":
+            self._kit.health.error = text
+
+    def _on_device(self, out: np.ndarray, frames: int, times: Any, status: object) -> None:
+        ahead_s = max(times.outputBufferDacTime - times.currentTime, 0.0)
+        out[:, 0] = self._playout.pull(self._kit.now() + int(ahead_s * 1e9), frames)
+        if status:
+            self._kit.health.fault("underruns", f"speaker: {status}")
+
+
+def create_nodes(
+    namespace: str = "",
+    parameters: dict[str, Value] | None = None,
+    remappings: tuple[tuple[str, str], ...] = (),
+) -> list[Node]:
+    """The nodes of this process."""
+    return [SpeakerNode(namespace, parameters, remappings)]
+
+
+def main() -> int:
+    """Run the node."""
+    return run(create_nodes)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Arbiter and motor drivers, on ROS 2."""

@@ -1,0 +1,130 @@
+"""Node: <source>/motor_command of every pipeline -> motor_command, and who drives what."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from emo_core.robot.description import GROUPS, RobotDescription
+from emo_interfaces.msg import ArbiterState, MotorCommand
+from emo_motor_drivers.arbitration import Arbitration
+from emo_nodekit import qos
+from emo_nodekit.kit import Kit, placed
+from emo_nodekit.messages import floats, motor_positions, nanoseconds, stages
+from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.running import run
+
+PARAMETERS = (
+    Parameter("robot", "sim", "a name in config/robots, or a YAML file"),
+    Parameter("sources", ["lipsync", "mimic"], "pipelines; each has its motor_command topic"),
+    Parameter("fade_s", 0.12, "length of the cross-fade at a change of source", 0.0, 2.0),
+    Parameter("hold_s", 0.6, "the mouth stays with lipsync so long after speech", 0.0, 5.0),
+    Parameter("timeout_s", 0.25, "a source not heard for so long is gone", 0.05, 5.0),
+)
+
+STATE_PERIOD_S = 0.2
+
+
+class ArbiterNode(Node):
+    """Subscribes `<source>/motor_command`; publishes `motor_command`, `arbiter_state`."""
+
+    def __init__(
+        self,
+        namespace: str = "",
+        parameters: dict[str, Value] | None = None,
+        remappings: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__("arbiter", **placed(namespace, parameters, remappings))
+        self._kit = Kit(self, PARAMETERS)
+        robot = RobotDescription.load(self._kit.text("robot"))
+        groups = {g: [robot.names[i] for i in robot.group(g)] for g in GROUPS}
+        sources = self._kit.texts("sources")
+        self._arbitration = Arbitration(
+            groups,
+            sources,
+            self._kit.number("fade_s"),
+            self._kit.number("hold_s"),
+            self._kit.number("timeout_s"),
+        )
+        self._shown: dict[str, tuple[str, float]] = {}
+        self._publisher = self.create_publisher(MotorCommand, "motor_command", qos.FRAMES)
+        self._state = self.create_publisher(ArbiterState, "arbiter_state", qos.FRAMES)
+        for source in sources:
+            callback = partial(self._on_command, source)
+            self._kit.subscribe(MotorCommand, f"{source}/motor_command", callback, qos.FRAMES)
+        self._timer = self.create_timer(
+            STATE_PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def _on_command(self, name: str, source: MotorCommand) -> None:
+        positions = motor_positions(source) if source.valid else {}
+        stamp_ns = nanoseconds(source.header.stamp)
+        selected = self._arbitration.feed(
+            name,
+            positions,
+            source.active,
+            stamp_ns,
+            nanoseconds(source.target_time),
+            time.monotonic(),
+        )
+        if selected or source.end_of_stream:
+            now = self._kit.now()
+            message = MotorCommand(
+                header=source.header,
+                frame=source.frame,
+                target_time=source.target_time,
+                source=name,
+                names=list(selected),
+                positions=floats(list(selected.values())),
+                valid=bool(selected),
+                active=source.active,
+                end_of_stream=source.end_of_stream,
+                stage_ms=stages(source, now),
+            )
+            self._publisher.publish(message)
+            self._kit.health.done((now - stamp_ns) * 1e-6)
+        if source.end_of_stream:
+            self._arbitration.end(name)
+        self._show()
+
+    def _on_timer(self) -> None:
+        self._arbitration.expire(time.monotonic())
+        self._show()
+
+    def _show(self) -> None:
+        drivers = self._arbitration.drivers
+        if drivers == self._shown:
+            return
+        self._shown = drivers
+        for group, (source, _) in drivers.items():
+            self._kit.health.values[group] = source or "at rest"
+        self._state.publish(
+            ArbiterState(
+                header=Header(stamp=self.get_clock().now().to_msg()),
+                groups=list(drivers),
+                sources=[source for source, _ in drivers.values()],
+                blend=floats([blend for _, blend in drivers.values()]),
+            )
+        )
+
+
+def create_nodes(
+    namespace: str = "",
+    parameters: dict[str, Value] | None = None,
+    remappings: tuple[tuple[str, str], ...] = (),
+) -> list[Node]:
+    """The nodes of this process."""
+    return [ArbiterNode(namespace, parameters, remappings)]
+
+
+def main() -> int:
+    """Run the node."""
+    return run(create_nodes)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,175 @@
+"""Lifecycle node: motor_command -> servos of one group (eye or mouth), and their joint_states."""
+
+from __future__ import annotations
+
+import time
+
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
+from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool
+
+from emo_core.errors import EmoError
+from emo_core.robot.bus import ServoBus
+from emo_core.robot.description import RobotDescription
+from emo_interfaces.msg import MotorCommand
+from emo_motor_drivers.head import Head, Written
+from emo_motor_drivers.journal import Journal, words
+from emo_nodekit import qos
+from emo_nodekit.kit import Kit, placed
+from emo_nodekit.messages import motor_positions, nanoseconds
+from emo_nodekit.parameters import Parameter, Value
+
+PARAMETERS = (
+    Parameter("robot", "sim", "a name in config/robots, or a YAML file"),
+    Parameter("autostart", True, "configure and activate without being asked"),
+    Parameter("rate_hz", 50.0, "rate of fill-in steps and of joint_states", 10.0, 200.0),
+)
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class Shared:
+    """What the drivers of a process share: made by the first one that asks."""
+
+    def __init__(self, bus: ServoBus | None = None) -> None:
+        self._bus = bus
+        self._made: tuple[str, Head, Journal] | None = None
+
+    def get(self, robot: str, folder: str) -> tuple[Head, Journal]:
+        """The robot's head, and the journal in `folder`. Raises EmoError."""
+        if self._made is None:
+            description = RobotDescription.load(robot)
+            head = Head(description, self._bus)
+            self._made = robot, head, Journal(folder, description.names)
+        if self._made[0] != robot:
+            raise EmoError(f"both drivers must have one robot, not {self._made[0]} and {robot}")
+        return self._made[1:]
+
+
+class DriverNode(LifecycleNode):
+    """`eye_driver` or `mouth_driver`: one class, two groups of motors, one `Head` for both.
+
+    Writes a command when it arrives; its timer goes on in between, and brings the motors to
+    neutral when commands cease. `~/estop` (std_srvs/SetBool) of either driver stops them all.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        shared: Shared,
+        namespace: str = "",
+        parameters: dict[str, Value] | None = None,
+        remappings: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(f"{group}_driver", **placed(namespace, parameters, remappings))
+        self._kit = Kit(self, PARAMETERS)
+        self._head, self._journal = shared.get(self._kit.text("robot"), self._kit.trace_dir)
+        description = self._head.description
+        self._indices = description.group(group)
+        self._names = [description.names[i] for i in self._indices]
+        self._known = set(description.names)
+        self._states = self.create_publisher(JointState, "joint_states", qos.STATES)
+        self.create_service(SetBool, "~/estop", self._on_estop)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._subscription: Subscription | None = None
+        self._timer: Timer | None = None
+        if self._kit.flag("autostart"):
+            self.trigger_configure()
+            self.trigger_activate()
+
+    # -- lifecycle ---------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the bus; nothing moves."""
+        try:
+            self._head.open()
+        except (EmoError, OSError) as error:
+            self._kit.health.error = str(error)
+            self.get_logger().error(str(error))
+            return FAILURE
+        self._kit.health.error = ""
+        return SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Torque on, from where the servos are; listen."""
+        self._head.activate(self.get_name())
+        period = 1.0 / self._kit.number("rate_hz")
+        self._timer = self.create_timer(period, self._on_timer, clock=self._steady)
+        self._subscription = self._kit.subscribe(
+            MotorCommand, "motor_command", self._on_command, qos.FRAMES
+        )
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Neutral pose, and with the last driver torque off."""
+        if self._subscription is not None:
+            self.destroy_subscription(self._subscription)
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+        self._subscription = self._timer = None
+        self._head.deactivate(self.get_name())
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Nothing to do: the port is given back with the process."""
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As deactivate."""
+        self._head.deactivate(self.get_name())
+        return SUCCESS
+
+    def stop(self) -> None:
+        """The process ends: neutral, torque off, port and records closed."""
+        self._head.deactivate(self.get_name())
+        self._head.close()
+        self._journal.close()
+
+    # -- work --------------------------------------------------------------------------------
+
+    def _on_command(self, message: MotorCommand) -> None:
+        received = self._kit.now()
+        positions = motor_positions(message) if message.valid else {}
+        strange = positions.keys() - self._known
+        if strange:
+            self._kit.health.fault("unknown_motors", f"no motors {', '.join(sorted(strange))}")
+        mine = {name: positions[name] for name in self._names if name in positions}
+        if not mine:
+            return
+        written = self._head.command(mine)
+        if written is None:
+            return
+        self._note(written, message, received)
+        age_ms = (self._kit.now() - nanoseconds(message.header.stamp)) * 1e-6
+        self._kit.health.done(age_ms)
+
+    def _on_timer(self) -> None:
+        written = self._head.tick()
+        if written is not None:
+            self._note(written, None, 0)
+        measured = self._head.description.to_radians(self._head.measured())[self._indices]
+        message = JointState(name=self._names)
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.position = measured.tolist()
+        self._states.publish(message)
+
+    def _note(self, written: Written, message: MotorCommand | None, received: int) -> None:
+        wall = self._kit.now() + int((written.time_s - time.monotonic()) * 1e9)
+        self._journal.note(self.get_name(), wall, written, message, received)
+        self._kit.health.values["limited_by"] = words(written.reasons[self._indices]) or "nothing"
+        self._kit.health.values["torque"] = "on" if self._head.torque_on else "off"
+        self._kit.health.error = "e-stop is set" if self._head.estopped else ""
+
+    def _on_estop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if request.data:
+            self._head.estop()
+            self._kit.health.error = "e-stop is set"
+        else:
+            self._head.release()
+            self._kit.health.error = ""
+        response.success = True
+        response.message = "all motors stopped" if request.data else "released"
+        return response

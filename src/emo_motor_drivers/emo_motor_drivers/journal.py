@@ -1,0 +1,81 @@
+"""What went to the bus, and when: sent.csv; and how old it was: latency.csv."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_core.robot.safety import Reason
+from emo_interfaces.msg import MotorCommand
+from emo_motor_drivers.head import Written
+from emo_nodekit.messages import nanoseconds
+from emo_nodekit.records import Record, seconds
+
+#: A pipeline's stages, in the order in which they add to `stage_ms`.
+STAGES = ("speech_features", "audio2landmark", "normalization", "inverse_model", "arbiter")
+
+
+def words(reasons: NDArray[np.int64]) -> str:
+    """Bits of `Reason` of several motors -> "speed acceleration"; empty for none."""
+    return _words(int(np.bitwise_or.reduce(reasons)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _words(bits: int) -> str:
+    return " ".join(flag.name.lower() for flag in Reason if flag & bits and flag.name)
+
+
+class Journal:
+    """Two CSV files in `folder` (none if empty), written by both drivers.
+
+    sent.csv has a row for each write. `frame`, `stamp`, `target_time` and `source` are empty
+    where a timer went on towards the command before. latency.csv has a row for each command
+    and driver: milliseconds from `stamp` to each stage's publication, to the arrival at the
+    driver and to the end of the write.
+    """
+
+    def __init__(self, folder: str, motors: Sequence[str]) -> None:
+        head = ["time", "driver", "source", "frame", "stamp", "target_time", "limited_by"]
+        self._sent = Record(folder, "sent.csv", [*head, *motors])
+        stages = ["frame", "stamp", "driver", "source", *STAGES, "received", "written"]
+        self._latency = Record(folder, "latency.csv", stages)
+        self._lock = threading.Lock()
+
+    def note(
+        self,
+        driver: str,
+        time_ns: int,
+        written: Written,
+        message: MotorCommand | None,
+        received_ns: int,
+    ) -> None:
+        """One write, for the command `message`, or by the timer."""
+        if not self._sent:
+            return
+        about = ",,,"
+        if message is not None:
+            stamp = nanoseconds(message.header.stamp)
+            target = nanoseconds(message.target_time)
+            about = f"{message.source},{message.frame},{seconds(stamp)},{seconds(target)}"
+        limits = words(written.reasons)
+        row = ",".join(f"{value:.6g}" for value in written.positions.tolist())
+        with self._lock:
+            self._sent.write(f"{seconds(time_ns)},{driver},{about},{limits},{row}")
+            if message is not None:
+                ages = [*message.stage_ms[: len(STAGES)]]
+                ages += [float("nan")] * (len(STAGES) - len(ages))
+                ages += [(received_ns - stamp) * 1e-6, (time_ns - stamp) * 1e-6]
+                times = ",".join(f"{age:.4f}" for age in ages)
+                self._latency.write(
+                    f"{message.frame},{seconds(stamp)},{driver},{message.source},{times}"
+                )
+
+    def close(self) -> None:
+        """Put everything on disk."""
+        with self._lock:
+            self._sent.close()
+            self._latency.close()

@@ -1,0 +1,1 @@
+"""What every node of the graph shares: parameters, queues, messages, diagnostics, running."""

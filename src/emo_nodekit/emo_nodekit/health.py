@@ -1,0 +1,73 @@
+"""/diagnostics of a node: rate, latency, drops, what was wrong, once a second."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+_PERIOD_S = 1.0
+#: A fault is reported as a warning this long after it was last seen.
+_MEMORY_S = 5.0
+
+
+class Health:
+    """Counts what a node does and reports it on /diagnostics (absolute, as is the custom).
+
+    Call `done` for each message handled, `fault` for each thing that went wrong.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._name = node.get_fully_qualified_name().lstrip("/")
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._latencies: list[float] = []
+        self._done = 0
+        self._since = time.monotonic()
+        self._faults: dict[str, int] = {}
+        self._last_fault = ("", -float("inf"))
+        self.error = ""  # a lasting state that somebody must mend; empty: none
+        self.values: dict[str, str] = {}  # whatever else is worth showing
+        self._timer = node.create_timer(
+            _PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """What went wrong since the start: kind -> times."""
+        return dict(self._faults)
+
+    def done(self, latency_ms: float | None = None) -> None:
+        """One message handled; `latency_ms` since its stamp."""
+        self._done += 1
+        if latency_ms is not None:
+            self._latencies.append(latency_ms)
+
+    def fault(self, kind: str, text: str, count: int = 1) -> None:
+        """Something went wrong `count` times: counted, logged (not more than once a second)."""
+        self._faults[kind] = self._faults.get(kind, 0) + count
+        self._last_fault = (text, time.monotonic())
+        self._node.get_logger().warning(text, throttle_duration_sec=1.0)
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        rate = self._done / max(now - self._since, 1e-3)
+        recent = now - self._last_fault[1] < _MEMORY_S
+        status = DiagnosticStatus(name=self._name, hardware_id="emo")
+        status.level = DiagnosticStatus.WARN if recent else DiagnosticStatus.OK
+        status.message = self._last_fault[0] if recent else f"{rate:.1f} messages/s"
+        if self.error:
+            status.level, status.message = DiagnosticStatus.ERROR, self.error
+        facts = {"rate_hz": f"{rate:.2f}"}
+        if self._latencies:
+            p50, p95 = np.percentile(self._latencies, [50, 95])
+            facts.update(latency_p50_ms=f"{p50:.2f}", latency_p95_ms=f"{p95:.2f}")
+        facts.update({kind: str(count) for kind, count in self._faults.items()}, **self.values)
+        status.values = [KeyValue(key=key, value=value) for key, value in facts.items()]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+        self._latencies, self._done, self._since = [], 0, now

@@ -1,0 +1,85 @@
+"""A node's common half: parameters, diagnostics, and subscriptions that survive bad messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
+
+from emo_core.errors import EmoError
+from emo_nodekit.health import Health
+from emo_nodekit.messages import BadMessage
+from emo_nodekit.parameters import TRACE_DIR, Parameter, Value, declare, overrides
+
+Message = TypeVar("Message")
+
+
+def placed(
+    namespace: str = "",
+    parameters: dict[str, Value] | None = None,
+    remappings: Sequence[tuple[str, str]] = (),
+) -> dict[str, Any]:
+    """Arguments of `Node` for one place in the graph (what a launch file gives a process)."""
+    arguments: dict[str, Any] = {"parameter_overrides": overrides(parameters or {})}
+    if namespace:
+        arguments["namespace"] = namespace
+    if remappings:
+        rules = [text for old, new in remappings for text in ("-r", f"{old}:={new}")]
+        arguments["cli_args"] = ["--ros-args", *rules]
+    return arguments
+
+
+class Kit:
+    """What a node is given beside rclpy. A helper it holds, not a class it inherits."""
+
+    def __init__(self, node: Node, table: Sequence[Parameter]) -> None:
+        self._node = node
+        self._values = declare(node, table)
+        self.health = Health(node)
+        self.trace_dir = self.text(TRACE_DIR)
+
+    def text(self, name: str) -> str:
+        """A parameter that is a text."""
+        return str(self._values[name])
+
+    def number(self, name: str) -> float:
+        """A parameter that is a number."""
+        value = self._values[name]
+        assert isinstance(value, (int, float))  # declared so
+        return float(value)
+
+    def flag(self, name: str) -> bool:
+        """A parameter that is true or false."""
+        return bool(self._values[name])
+
+    def texts(self, name: str) -> list[str]:
+        """A parameter that is a list of texts."""
+        value = self._values[name]
+        assert isinstance(value, list)  # declared so
+        return value
+
+    def now(self) -> int:
+        """ROS time in nanoseconds (simulated with use_sim_time)."""
+        return int(self._node.get_clock().now().nanoseconds)
+
+    def subscribe(
+        self,
+        kind: type[Message],
+        topic: str,
+        callback: Callable[[Message], None],
+        qos: QoSProfile,
+        group: CallbackGroup | None = None,
+    ) -> Subscription:
+        """Subscribe; a message the callback cannot use is counted and reported, no more."""
+
+        def guarded(message: Message) -> None:
+            try:
+                callback(message)
+            except (BadMessage, EmoError) as error:
+                self.health.fault("bad_messages", f"{topic}: {error}")
+
+        return self._node.create_subscription(kind, topic, guarded, qos, callback_group=group)

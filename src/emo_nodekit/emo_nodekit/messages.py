@@ -1,0 +1,96 @@
+"""Between messages and arrays: stamps as integer nanoseconds, numbers without Python lists."""
+
+from __future__ import annotations
+
+import array
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import ArrayLike, NDArray
+
+from emo_interfaces.msg import AudioChunk, FaceLandmarks, MotorCommand, SpeechFeatures
+
+
+class BadMessage(ValueError):
+    """A message that cannot be used. It is counted, reported and forgotten; the node goes on."""
+
+
+def nanoseconds(stamp: Time) -> int:
+    """A stamp as nanoseconds."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def stamp(nanoseconds_: int) -> Time:
+    """Nanoseconds as a stamp."""
+    seconds, rest = divmod(nanoseconds_, 1_000_000_000)
+    return Time(sec=seconds, nanosec=rest)
+
+
+def floats(values: ArrayLike) -> array.array[float]:
+    """Numbers for a float32[] field: the one type that rclpy copies as a block."""
+    return array.array("f", np.asarray(values, np.float32).tobytes())
+
+
+def numbers(field: Any, name: str) -> NDArray[np.float32]:
+    """A float32[] field as an array.
+
+    Raises:
+        BadMessage: a number in it is not finite.
+    """
+    values = np.asarray(field, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise BadMessage(f"{name} holds numbers that are not finite")
+    return values
+
+
+def audio_samples(message: AudioChunk, rate: int) -> NDArray[np.float32]:
+    """Samples of a chunk, float32 (n,). Raises BadMessage."""
+    if message.sample_rate != rate:
+        raise BadMessage(f"audio at {message.sample_rate} Hz: the graph works at {rate} Hz")
+    return numbers(message.data, "audio")
+
+
+def feature_frames(message: SpeechFeatures, dim: int) -> NDArray[np.float32]:
+    """Frames of a message, float32 (n, dim). Raises BadMessage."""
+    if message.dim != dim or len(message.data) % dim:
+        raise BadMessage(
+            f"speech features with {len(message.data)} numbers of dimension {message.dim}: "
+            f"the model expects {dim}"
+        )
+    return numbers(message.data, "speech features").reshape(-1, dim)
+
+
+def landmark_points(message: FaceLandmarks, points: int, dimensions: int) -> NDArray[np.float32]:
+    """Points of a valid frame, float32 (points, dimensions). Raises BadMessage."""
+    if message.dim != dimensions or len(message.points) != points * dimensions:
+        raise BadMessage(
+            f"landmarks with {len(message.points)} numbers of dimension {message.dim}: "
+            f"expected {points} x {dimensions}"
+        )
+    return numbers(message.points, "landmarks").reshape(points, dimensions)
+
+
+def motor_positions(message: MotorCommand) -> dict[str, float]:
+    """Motor name -> position of a valid command. Raises BadMessage."""
+    if len(message.names) != len(message.positions):
+        raise BadMessage(
+            f"command with {len(message.names)} names and {len(message.positions)} positions"
+        )
+    positions = numbers(message.positions, "motor command")
+    return dict(zip(message.names, positions.tolist()))
+
+
+def stages(
+    message: SpeechFeatures | FaceLandmarks | MotorCommand,
+    now: int,
+    stamp_ns: int | None = None,
+) -> array.array[float]:
+    """`stage_ms` for what follows `message` and is published `now` (ns).
+
+    `stamp_ns` is the new message's stamp where it is not the old one's.
+    """
+    old = nanoseconds(message.header.stamp)
+    new = old if stamp_ns is None else stamp_ns
+    shift = (old - new) * 1e-6
+    return array.array("f", [ms + shift for ms in message.stage_ms] + [(now - new) * 1e-6])

@@ -1,0 +1,87 @@
+"""Parameters as a table: type, default, range and description in one place for each node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Union
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+from emo_core.errors import EmoError
+
+Value = Union[bool, int, float, str, "list[str]"]
+
+#: Every node has it: where it leaves its part of the record of a run.
+TRACE_DIR = "trace_dir"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter. Its type is its default's; `low` and `high` bound a number.
+
+    `choices` lists the allowed texts. Parameters are read at the start: change and restart.
+    """
+
+    name: str
+    default: Value
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+_COMMON = Parameter(TRACE_DIR, "", "folder for the records of a run; empty: keep none")
+
+
+def declare(node: Node, table: Sequence[Parameter]) -> dict[str, Value]:
+    """Declare `table` (and what all nodes have) on `node`; returns name -> value.
+
+    Raises:
+        EmoError: a value of the wrong type, out of its range or not among the choices.
+    """
+    values: dict[str, Value] = {}
+    for parameter in (_COMMON, *table):
+        try:
+            value = node.declare_parameter(
+                parameter.name, parameter.default, _descriptor(parameter)
+            ).value
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            raise EmoError(
+                f"parameter {parameter.name} of {node.get_name()}: {error}. {parameter.description}"
+            ) from None
+        if parameter.choices and value not in parameter.choices:
+            raise EmoError(
+                f"parameter {parameter.name} of {node.get_name()} is '{value}': "
+                f"give one of {', '.join(parameter.choices)}"
+            )
+        values[parameter.name] = list(value) if isinstance(parameter.default, list) else value
+    return values
+
+
+def _descriptor(parameter: Parameter) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        description=parameter.description,
+        additional_constraints=" | ".join(parameter.choices),
+        read_only=True,
+    )
+    if parameter.low is not None and parameter.high is not None:
+        if isinstance(parameter.default, int):
+            descriptor.integer_range = [
+                IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high), step=1)
+            ]
+        else:
+            descriptor.floating_point_range = [
+                FloatingPointRange(
+                    from_value=float(parameter.low), to_value=float(parameter.high), step=0.0
+                )
+            ]
+    return descriptor
+
+
+def overrides(values: dict[str, Value]) -> list[RosParameter]:
+    """Values for a node's constructor, as the command line would give them."""
+    return [RosParameter(name, value=value) for name, value in values.items()]

@@ -1,0 +1,20 @@
+"""How deep the queues are, and what may be lost."""
+
+from __future__ import annotations
+
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+
+def _profile(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability)
+
+
+#: Audio and its features: a gap is a fault. Two seconds of chunks.
+STREAM = _profile(100, ReliabilityPolicy.RELIABLE)
+#: Frames at 25 Hz: nothing is lost on the way, and after a stall of more than 0.2 s only the
+#: newest count.
+FRAMES = _profile(5, ReliabilityPolicy.RELIABLE)
+#: Measured joint positions, at up to 200 Hz.
+STATES = _profile(20, ReliabilityPolicy.RELIABLE)
+#: Pictures: only the newest. Reliable, since best effort loses most large messages.
+IMAGE = _profile(1, ReliabilityPolicy.RELIABLE)

@@ -1,0 +1,57 @@
+"""CSV files that a node writes while it runs: never more than a line behind, however long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from emo_core.errors import EmoError
+
+
+class Record:
+    """One CSV file, or nothing if `folder` is empty.
+
+    A node started again in the same run (after a crash) goes on where the file ends.
+    """
+
+    def __init__(self, folder: str, name: str, columns: Sequence[str]) -> None:
+        self._file: TextIO | None = None
+        if not folder:
+            return
+        path = Path(folder) / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = not path.exists() or path.stat().st_size == 0
+            self._file = path.open("a", encoding="utf-8", buffering=1 << 16)
+        except OSError as error:
+            raise EmoError(
+                f"cannot write {path} ({error.strerror}): give a folder that can be written"
+            ) from None
+        if fresh:
+            self._file.write(",".join(columns) + "\n")
+            self._file.flush()
+
+    def __bool__(self) -> bool:
+        return self._file is not None
+
+    def write(self, line: str) -> None:
+        """Append one line (without line end)."""
+        if self._file is not None:
+            self._file.write(line + "\n")
+
+    def flush(self) -> None:
+        """Put everything on disk."""
+        if self._file is not None:
+            self._file.flush()
+
+    def close(self) -> None:
+        """Put everything on disk and close."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def seconds(nanoseconds: int) -> str:
+    """Nanoseconds as decimal seconds, nothing lost: `1700000000.123456789`."""
+    return f"{nanoseconds // 1_000_000_000}.{nanoseconds % 1_000_000_000:09d}"

@@ -1,0 +1,112 @@
+"""Run nodes until they are told to stop: one executor for each node, on a thread of its own.
+
+Measured on a chain of seven nodes in one process: 1.4 ms end to end with an executor for each,
+3.8 ms with one for all, whose every wake-up looks at every node.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from emo_core.errors import EmoError
+
+
+#: Exit status of a process that no restart can mend (a missing model, a wrong parameter).
+HOPELESS = 2
+
+#: A thread that computes in Python gives way this often (Python's own default is 5 ms).
+SWITCH_S = 0.0005
+
+
+class Spinner:
+    """Spins nodes in threads. A node may have `stop()`: called last, while nothing spins it."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._nodes = list(nodes)
+        self._executors = [SingleThreadedExecutor() for _ in nodes]
+        self._threads = []
+        self.failed = threading.Event()
+        for node, executor in zip(self._nodes, self._executors):
+            executor.add_node(node)
+            thread = threading.Thread(
+                target=self._spin, args=(executor,), name=node.get_name(), daemon=True
+            )
+            self._threads.append(thread)
+
+    def start(self) -> None:
+        """Let the nodes work. What exists by now is never looked at by the garbage collector."""
+        sys.setswitchinterval(SWITCH_S)
+        gc.collect()
+        gc.freeze()
+        for thread in self._threads:
+            thread.start()
+
+    def _spin(self, executor: SingleThreadedExecutor) -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+        except BaseException:
+            self.failed.set()
+            raise
+
+    def stop(self) -> None:
+        """Stop spinning, let each node end its work, destroy it. In the order of the graph
+        turned around: sources first, so that the drivers are the last."""
+        for executor in self._executors:
+            executor.shutdown(timeout_sec=2.0)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=2.0)
+        for node in reversed(self._nodes):
+            if hasattr(node, "stop"):
+                node.stop()
+            node.destroy_node()
+
+
+def stop_event() -> threading.Event:
+    """An event that SIGINT and SIGTERM set (main thread only)."""
+    event = threading.Event()
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        event.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+    return event
+
+
+def run(create_nodes: Callable[[], list[Node]], args: Sequence[str] | None = None) -> int:
+    """`main` of a node's executable.
+
+    Returns:
+        Exit status: 0 after a signal, 1 if a node broke down, 2 if it cannot run (one line says
+        why).
+    """
+    rclpy.init(
+        args=list(sys.argv if args is None else args),
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
+    stop = stop_event()
+    try:
+        spinner = Spinner(create_nodes())
+    except EmoError as error:
+        print(f"emo: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return HOPELESS
+    spinner.start()
+    while not stop.wait(0.5) and not spinner.failed.is_set():
+        pass
+    spinner.stop()
+    rclpy.try_shutdown()
+    return 1 if spinner.failed.is_set() else 0

@@ -1,0 +1,1 @@
+"""Human landmarks to the robot's proportions, on ROS 2."""

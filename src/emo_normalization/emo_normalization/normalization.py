@@ -1,0 +1,91 @@
+"""Node: landmarks -> robot_landmarks: a human's face in the robot's proportions.
+
+Runs once for each pipeline, in its namespace (`lipsync`, `mimic`).
+"""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from emo_core.face.alignment import canonical_face
+from emo_core.face.topology import NUM_LANDMARKS
+from emo_core.face.tracking import load_face
+from emo_core.paths import models_dir
+from emo_core.robot.description import RobotDescription
+from emo_core.robot.normalization import DEFAULT_ALPHA, Normalizer, Profile
+from emo_interfaces.msg import FaceLandmarks
+from emo_nodekit import qos
+from emo_nodekit.kit import Kit, placed
+from emo_nodekit.messages import floats, landmark_points, nanoseconds, stages
+from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.running import run
+
+PARAMETERS = (
+    Parameter("robot", "sim", "a name in config/robots, or a YAML file"),
+    Parameter(
+        "static_face",
+        "",
+        "the human's resting face (.npz of `emo track`); empty: the canonical face",
+    ),
+    Parameter("alpha", DEFAULT_ALPHA, "scale of all displacements", 0.0, 2.0),
+)
+
+
+class NormalizationNode(Node):
+    """Subscribes `landmarks` (478 x 3), publishes `robot_landmarks` (113 x 2)."""
+
+    def __init__(
+        self,
+        namespace: str = "",
+        parameters: dict[str, Value] | None = None,
+        remappings: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__("normalization", **placed(namespace, parameters, remappings))
+        self._kit = Kit(self, PARAMETERS)
+        face = self._kit.text("static_face")
+        robot = RobotDescription.load(self._kit.text("robot"))
+        self._normalize = Normalizer(
+            load_face(face) if face else canonical_face(),
+            Profile.load(models_dir() / robot.inverse_model / "profile.npz"),
+            self._kit.number("alpha"),
+        )
+        self._publisher = self.create_publisher(FaceLandmarks, "robot_landmarks", qos.FRAMES)
+        self._kit.subscribe(FaceLandmarks, "landmarks", self._on_landmarks, qos.FRAMES)
+
+    def _on_landmarks(self, source: FaceLandmarks) -> None:
+        points = floats([])
+        if source.valid:
+            points = floats(self._normalize(landmark_points(source, NUM_LANDMARKS, 3)))
+        now = self._kit.now()
+        message = FaceLandmarks(
+            header=Header(stamp=source.header.stamp, frame_id="robot_face"),
+            frame=source.frame,
+            target_time=source.target_time,
+            dim=2,
+            points=points,
+            valid=source.valid,
+            active=source.active,
+            end_of_stream=source.end_of_stream,
+            stage_ms=stages(source, now),
+        )
+        self._publisher.publish(message)
+        self._kit.health.done((now - nanoseconds(source.header.stamp)) * 1e-6)
+
+
+def create_nodes(
+    namespace: str = "",
+    parameters: dict[str, Value] | None = None,
+    remappings: tuple[tuple[str, str], ...] = (),
+) -> list[Node]:
+    """The nodes of this process."""
+    return [NormalizationNode(namespace, parameters, remappings)]
+
+
+def main() -> int:
+    """Run the node."""
+    return run(create_nodes)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The simulated robot as a camera sees it, on ROS 2."""

@@ -1,0 +1,67 @@
+"""robot.mp4: what one would see and hear in the room, each at its time. No ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_core.viz.video import VideoWriter
+
+FPS = 25
+PERIOD_NS = 1_000_000_000 // FPS
+
+
+class Film:
+    """Pictures on a grid of 25 a second, and sound where it was heard; time 0 is the first sound.
+
+    Args:
+        path: the file.
+        size: of the pictures, (width, height).
+        rate: of the sound.
+        draw: time (ns) -> picture at that time.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        rate: int,
+        draw: Callable[[int], NDArray[np.uint8]],
+    ) -> None:
+        self._writer = VideoWriter(path, size, FPS, rate, threads=1, preset="ultrafast")
+        self._rate = rate
+        self._draw = draw
+        self._start_ns: int | None = None
+        self._frames = 0
+
+    @property
+    def next_ns(self) -> int | None:
+        """Time of the next picture; None before the first sound."""
+        if self._start_ns is None:
+            return None
+        return self._start_ns + self._frames * PERIOD_NS
+
+    def sound(self, samples: NDArray[np.float32], end_ns: int) -> None:
+        """Samples whose last one is heard at `end_ns`."""
+        first_ns = end_ns - round(len(samples) * 1e9 / self._rate)
+        if self._start_ns is None:
+            self._start_ns = first_ns
+        if len(samples):
+            self._writer.add_audio(samples, max((first_ns - self._start_ns) * 1e-9, 0.0))
+
+    def advance(self, known_until_ns: int) -> NDArray[np.uint8] | None:
+        """Take the next picture if its time is known by now; returns it."""
+        due = self.next_ns
+        if due is None or due > known_until_ns:
+            return None
+        picture = self._draw(due)
+        self._writer.add_frame(picture, self._frames / FPS)
+        self._frames += 1
+        return picture
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._writer.close()

@@ -1,0 +1,144 @@
+"""Node: joint_states -> the simulated robot's picture (sim/image), and robot.mp4 with sound."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from pathlib import Path
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+
+from emo_core.audio.sources import SAMPLE_RATE
+from emo_core.robot.description import RobotDescription
+from emo_core.robot.sim.render import Renderer
+from emo_interfaces.msg import AudioChunk
+from emo_nodekit import qos
+from emo_nodekit.kit import Kit, placed
+from emo_nodekit.messages import BadMessage, audio_samples, nanoseconds, stamp
+from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.running import run
+from emo_sim.film import PERIOD_NS, Film
+from emo_sim.motion import Motion
+from emo_sim.web import Web
+
+PARAMETERS = (
+    Parameter("robot", "sim", "a name in config/robots, or a YAML file with a simulator section"),
+    Parameter("port", 0, "of a web page with the live picture, this machine only; 0: none", 0, 65535),
+    Parameter("record", "robot.mp4", "file in trace_dir for picture and sound; empty: none"),
+)
+
+#: Its work may wait, the audio's may not.
+NICENESS = 5
+
+
+class RobotViewNode(Node):
+    """Subscribes `joint_states` and `audio_played`; publishes `sim/image` (bgr8, 25 Hz)."""
+
+    def __init__(
+        self,
+        namespace: str = "",
+        parameters: dict[str, Value] | None = None,
+        remappings: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__("robot_view", **placed(namespace, parameters, remappings))
+        self._kit = Kit(self, PARAMETERS)
+        description = RobotDescription.load(self._kit.text("robot"))
+        self._motion = Motion(description)
+        self._renderer = Renderer(description)
+        first = self._renderer(description.neutral)
+        size = (first.shape[1], first.shape[0])
+        self._film: Film | None = None
+        if self._kit.trace_dir and self._kit.text("record"):
+            path = Path(self._kit.trace_dir) / self._kit.text("record")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._film = Film(path, size, SAMPLE_RATE, self._draw)
+        port = int(self._kit.number("port"))
+        self._web = Web(port) if port else None
+        self._sound: queue.SimpleQueue[tuple[np.ndarray, int]] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._publisher = self.create_publisher(Image, "sim/image", qos.IMAGE)
+        self._thread = threading.Thread(target=self._work, name="robot_view", daemon=True)
+        self._thread.start()
+        self._kit.subscribe(AudioChunk, "audio_played", self._on_audio, qos.STREAM)
+        self._kit.subscribe(JointState, "joint_states", self._on_joints, qos.STATES)
+
+    def stop(self) -> None:
+        """Draw what is left and finish the film."""
+        self._ended.set()
+        self._thread.join(timeout=10.0)
+        if self._web is not None:
+            self._web.close()
+
+    def _on_joints(self, message: JointState) -> None:
+        if len(message.name) != len(message.position) or not np.isfinite(message.position).all():
+            raise BadMessage("names and positions do not match, or are not finite")
+        radians = dict(zip(message.name, message.position))
+        self._motion.add(nanoseconds(message.header.stamp), radians)
+
+    def _on_audio(self, message: AudioChunk) -> None:
+        samples = audio_samples(message, SAMPLE_RATE)
+        self._sound.put((samples, nanoseconds(message.header.stamp)))
+
+    def _draw(self, time_ns: int) -> np.ndarray:
+        return self._renderer(self._motion.at(time_ns))
+
+    def _work(self) -> None:
+        """Draw each picture as soon as its time is known; in the film none is left out."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        live_ns = 0
+        try:
+            while True:
+                last = self._ended.is_set()
+                while self._film is not None and not self._sound.empty():
+                    self._film.sound(*self._sound.get())
+                known = self._motion.known_until()
+                picture = None
+                if known is not None and self._film is not None:
+                    picture = self._film.advance(known)
+                    due = self._film.next_ns or known
+                if picture is None and known is not None and known >= live_ns + PERIOD_NS:
+                    if self._film is None or self._film.next_ns is None:
+                        picture, due = self._draw(known), known
+                if picture is not None:
+                    live_ns = due
+                    self._show(picture, due)
+                elif last:
+                    return
+                else:
+                    self._ended.wait(0.005)
+        finally:
+            if self._film is not None:
+                self._film.close()
+
+    def _show(self, picture: np.ndarray, time_ns: int) -> None:
+        if self._web is not None:
+            self._web.show(picture)
+        if self._publisher.get_subscription_count():
+            height, width = picture.shape[:2]
+            message = Image(height=height, width=width, encoding="bgr8", step=3 * width)
+            message.header.stamp = stamp(time_ns)
+            message.header.frame_id = "sim_camera"
+            message.data.frombytes(picture.tobytes())
+            self._publisher.publish(message)
+        self._kit.health.done((self._kit.now() - time_ns) * 1e-6)
+
+
+def create_nodes(
+    namespace: str = "",
+    parameters: dict[str, Value] | None = None,
+    remappings: tuple[tuple[str, str], ...] = (),
+) -> list[Node]:
+    """The nodes of this process."""
+    return [RobotViewNode(namespace, parameters, remappings)]
+
+
+def main() -> int:
+    """Run the node."""
+    return run(create_nodes)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

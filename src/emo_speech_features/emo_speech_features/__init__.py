@@ -1,0 +1,1 @@
+"""Audio to speech features (log-mel and APC), on ROS 2."""
