@@ -72,7 +72,7 @@ class Result:
 
 @pytest.fixture
 def emo(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Result]:
     """`emo("animate", ...)` runs the command line in this process."""
     import emo.cli
@@ -81,12 +81,12 @@ def emo(
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
 
     def run(*arguments: object) -> Result:
-        capfd.readouterr()
+        capsys.readouterr()
         try:
             status = emo.cli.main([str(argument) for argument in arguments])
         except SystemExit as stop:
             status = int(stop.code or 0)
-        captured = capfd.readouterr()
+        captured = capsys.readouterr()
         return Result(status, captured.out, captured.err)
 
     return run

@@ -25,7 +25,9 @@ from emo.cli._files import ArraySpool, check_output, whole_file, write_npz
 
 if TYPE_CHECKING:
     from emo_core.audio.sources import AudioFile
+    from emo_core.lipsync.pipeline import Lipsync
     from emo_core.robot.description import RobotDescription
+    from emo_core.robot.mapping import LandmarksToMotors
 
 Array = NDArray[np.float32]
 
@@ -113,8 +115,8 @@ class Heard:
 class Speaker:
     """The models of one run: sound in, faces and motor commands out."""
 
-    lipsync: Any  # emo_core.lipsync.pipeline.Lipsync
-    to_motors: Any  # emo_core.robot.mapping.LandmarksToMotors
+    lipsync: Lipsync
+    to_motors: LandmarksToMotors
     robot: RobotDescription
     static_face: Array
 
@@ -123,9 +125,8 @@ class Speaker:
         cls, lookahead: str, robot: str, face: str | None = None, mouth_gain: float = 1.0
     ) -> Speaker:
         """Everything that can go wrong with models, robot and face goes wrong here."""
-        from emo_core.lipsync.pipeline import Lipsync
-
         from emo_core.face.alignment import canonical_face
+        from emo_core.lipsync.pipeline import Lipsync
         from emo_core.robot.description import RobotDescription
         from emo_core.robot.mapping import LandmarksToMotors
 
@@ -137,17 +138,13 @@ class Speaker:
 
             static = load_face(face)
         lipsync = Lipsync.load(lookahead, static_face=static, mouth_gain=mouth_gain)
-        return cls(lipsync, LandmarksToMotors.load(robot, static), description, static)
+        return cls(lipsync, LandmarksToMotors.load(description, static), description, static)
 
     def faces(self, blocks: Iterator[Array]) -> Iterator[tuple[Array, Array]]:
         """Pairs (the block just heard (n,), the faces it completed (k, 478, 3)); then the rest."""
         for block in blocks:
-            yield block, _stack(self.lipsync.feed(block))
-        yield np.zeros(0, np.float32), _stack(self.lipsync.flush())
-
-
-def _stack(faces: list[Array]) -> Array:
-    return np.stack(faces) if len(faces) else np.zeros((0, 478, 3), np.float32)
+            yield block, self.lipsync.feed(block)
+        yield np.zeros(0, np.float32), self.lipsync.flush()
 
 
 def run(args: argparse.Namespace) -> int:
