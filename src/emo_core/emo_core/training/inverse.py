@@ -8,6 +8,7 @@ no pose that is tested was ever trained on, not even in another combination. The
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 from collections.abc import Callable
@@ -64,7 +65,7 @@ class _Network(nn.Module):
     def __init__(self, hidden: tuple[int, ...], outputs: int) -> None:
         super().__init__()
         sizes = (INPUTS, *hidden, outputs)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for layer in self.layers[:-1]:
@@ -149,10 +150,9 @@ def train_inverse(
     mean, scale = sample.mean(axis=0), np.maximum(sample.std(axis=0), 0.3)
     val_x, val_y = parts["val"].pick(rng, 4000)
     network = _Network(settings.hidden, len(robot.motors))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.steps
-    )
+    rate = settings.learning_rate
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=settings.steps)
     best, best_weights = np.inf, network.state_dict()
     val_in, val_out = torch.from_numpy((val_x - mean) / scale), torch.from_numpy(val_y)
     eyes = 2 * len(EYES_BROWS)
@@ -200,6 +200,7 @@ def _export(
     ]
     first, bias = weights[0]
     weights[0] = (first / scale, bias - (first / scale) @ mean)
+    outputs = len(robot.motors)
     nodes, constants, value = [], [], "landmarks"
     for i, (weight, bias) in enumerate(weights):
         last = i == len(weights) - 1
@@ -214,7 +215,7 @@ def _export(
         nodes,
         "inverse",
         [helper.make_tensor_value_info("landmarks", TensorProto.FLOAT, ["batch", INPUTS])],
-        [helper.make_tensor_value_info("commands", TensorProto.FLOAT, ["batch", len(robot.motors)])],
+        [helper.make_tensor_value_info("commands", TensorProto.FLOAT, ["batch", outputs])],
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
@@ -229,11 +230,15 @@ def _export(
         "robot": robot.name,
         "robot_signature": robot.signature(),
         "motors": list(robot.names),
-        "architecture": {"inputs": INPUTS, "hidden": list(settings.hidden), "layers": "relu, sigmoid"},
+        "architecture": {
+            "inputs": INPUTS,
+            "hidden": list(settings.hidden),
+            "layers": "relu, sigmoid",
+        },
         "sha256": {name: file_sha256(out / name) for name in ("model.onnx", "profile.npz")},
         "provenance": {
             "babbling_seed": data.seed,
-            "frames": {group: len(data.commands[group]) for group in GROUPS},
+            "frames": data.frames(),
             "seed": seed,
             "steps": settings.steps,
             "batch": settings.batch,

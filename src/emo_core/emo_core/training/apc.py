@@ -1,0 +1,195 @@
+"""Train the APC speech representation (Chung & Glass 2020, "Generative pre-training for speech").
+
+A causal GRU reads log-mel frames and predicts the frame `SHIFT` steps ahead; its hidden states
+are the features. Streams of whole recordings, end to end, with the state carried across chunks:
+as it will run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from emo_core.audio.mel import N_MELS
+
+Array = NDArray[np.float32]
+
+SHIFT = 3
+#: Besides SHIFT, shifts read off the same states by a linear layer that does not train them.
+PROBED_SHIFTS = (1, 5, 10)
+ALL_SHIFTS = (1, 3, 5, 10)
+
+
+@dataclass(frozen=True)
+class ApcConfig:
+    """Architecture and training. `hidden` and `layers` are the published 512 and 3."""
+
+    hidden: int = 512
+    layers: int = 3
+    streams: int = 24
+    chunk: int = 64
+    epochs: int = 24
+    learning_rate: float = 1e-3
+    gain_db: float = 10.0
+    seed: int = 0
+
+
+class ApcNet(nn.Module):
+    """Log-mel in dB (B, T, 80) -> features (B, T, hidden)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ApcConfig, mean: Array | None = None, std: Array | None = None):
+        super().__init__()
+        self.config = config
+        zeros, ones = np.zeros(N_MELS, np.float32), np.ones(N_MELS, np.float32)
+        self.register_buffer("mean", torch.from_numpy(zeros if mean is None else mean))
+        self.register_buffer("std", torch.from_numpy(ones if std is None else std))
+        self.gru = nn.GRU(N_MELS, config.hidden, config.layers, batch_first=True)
+        self.post = nn.ModuleDict({str(s): nn.Linear(config.hidden, N_MELS) for s in ALL_SHIFTS})
+
+    def normalize(self, mel: Tensor) -> Tensor:
+        """Log-mel in dB -> zero mean, unit variance for each band."""
+        return (mel - self.mean) / self.std
+
+    def forward(self, mel: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, T, 80) dB, state (layers, B, hidden) -> features (B, T, hidden), next state."""
+        features, state = self.gru(self.normalize(mel), state)
+        return features, state
+
+    def predict(self, features: Tensor, normal: Tensor, shift: int) -> Tensor:
+        """Features (B, T, hidden) and normalized frames (B, T, 80) -> the frame `shift` ahead.
+
+        The post-net says what will change: a frame that stays as it is costs nothing to learn.
+        """
+        out: Tensor = normal + self.post[str(shift)](features)
+        return out
+
+
+def statistics(mels: Sequence[Array]) -> tuple[Array, Array]:
+    """Mean and standard deviation of each band over all frames, float32 (80,) each."""
+    frames = np.concatenate(list(mels))
+    return frames.mean(0), frames.std(0)
+
+
+def streams(
+    mels: Sequence[Array], config: ApcConfig, rng: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch: recordings in random order laid end to end in parallel streams.
+
+    Yields:
+        mel (B, chunk + 10, 80) (the last ten frames are targets only), fresh (B,) True where a
+        stream starts anew.
+    """
+    gains = rng.uniform(-config.gain_db, config.gain_db, len(mels)).astype(np.float32)
+    order = rng.permutation(len(mels))
+    tape = np.concatenate([mels[i] + gains[i] for i in order])
+    length = (len(tape) - max(ALL_SHIFTS)) // config.streams
+    starts = np.arange(config.streams) * length
+    for at in range(0, length - config.chunk + 1, config.chunk):
+        window = np.arange(config.chunk + max(ALL_SHIFTS)) + at
+        mel = tape[starts[:, None] + window[None]]
+        yield torch.from_numpy(mel), torch.full((config.streams,), at == 0)
+
+
+def train_apc(
+    mels: Sequence[Array], held_out: Sequence[Array], out: Path, config: ApcConfig
+) -> ApcNet:
+    """Train on log-mels (K, 80) each; checkpoints and a log in `out`; resumes from a checkpoint."""
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    net = ApcNet(config, *statistics(mels))
+    optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
+    checkpoint = out / "checkpoint.pt"
+    out.mkdir(parents=True, exist_ok=True)
+    first = 0
+    if checkpoint.exists():
+        stored = torch.load(checkpoint, weights_only=True)
+        net.load_state_dict(stored["net"])
+        optimizer.load_state_dict(stored["optimizer"])
+        first = stored["epoch"] + 1
+        rng = np.random.default_rng(config.seed + first)
+    total = config.epochs * _steps_per_epoch(mels, config)
+    step = first * _steps_per_epoch(mels, config)
+    for epoch in range(first, config.epochs):
+        began, losses, state = time.monotonic(), [], None
+        for mel, fresh in streams(mels, config, rng):
+            for group in optimizer.param_groups:
+                warm = min(1.0, (step + 1) / 100)
+                cosine = 0.5 * (1 + math.cos(math.pi * step / total))
+                group["lr"] = config.learning_rate * warm * cosine
+            if state is not None:
+                state = state.detach() * (~fresh)[None, :, None]
+            loss, state = _loss(net, mel, state)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+            step += 1
+        ratios = shift_ratios(net, held_out)
+        line = {
+            "epoch": epoch,
+            "loss": float(np.mean(losses)),
+            "held_out_ratio": {str(s): round(r, 4) for s, r in ratios.items()},
+            "seconds": round(time.monotonic() - began, 1),
+        }
+        with (out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+        stored = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+        torch.save({**stored, "config": asdict(config)}, checkpoint)
+    return net
+
+
+def load_apc(path: Path) -> ApcNet:
+    """The network of a checkpoint written by `train_apc`."""
+    stored = torch.load(path, weights_only=True)
+    net = ApcNet(ApcConfig(**stored["config"]))
+    net.load_state_dict(stored["net"])
+    return net.eval()
+
+
+@torch.no_grad()
+def shift_ratios(net: ApcNet, mels: Sequence[Array]) -> dict[int, float]:
+    """L1 error of the prediction over that of repeating the last frame, for each shift."""
+    ours = dict.fromkeys(ALL_SHIFTS, 0.0)
+    last = dict.fromkeys(ALL_SHIFTS, 0.0)
+    for mel in mels:
+        frames = torch.from_numpy(mel)[None]
+        features, _ = net(frames)
+        normal = net.normalize(frames)
+        for shift in ALL_SHIFTS:
+            predicted = net.predict(features[:, :-shift], normal[:, :-shift], shift)
+            ours[shift] += (predicted - normal[:, shift:]).abs().sum().item()
+            last[shift] += (normal[:, :-shift] - normal[:, shift:]).abs().sum().item()
+    return {shift: ours[shift] / last[shift] for shift in ALL_SHIFTS}
+
+
+def _loss(net: ApcNet, mel: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    length = mel.shape[1] - max(ALL_SHIFTS)
+    target = net.normalize(mel)
+    with torch.autocast("cpu", torch.bfloat16):  # twice to four times as fast where the CPU has it
+        features, state = net(mel[:, :length], state)
+        now = target[:, :length]
+        predictions = {SHIFT: net.predict(features, now, SHIFT)}
+        predictions |= {s: net.predict(features.detach(), now, s) for s in PROBED_SHIFTS}
+    loss = torch.zeros(())
+    for shift, predicted in predictions.items():
+        loss = loss + (predicted.float() - target[:, shift : shift + length]).abs().mean()
+    return loss, state.float()
+
+
+def _steps_per_epoch(mels: Sequence[Array], config: ApcConfig) -> int:
+    frames = sum(len(mel) for mel in mels) - max(ALL_SHIFTS)
+    return int(frames // config.streams // config.chunk)

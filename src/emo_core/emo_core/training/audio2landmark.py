@@ -1,0 +1,272 @@
+"""Audio2Landmark: speech features -> facial landmark displacement at 25 Hz. Networks and training.
+
+Two architectures with one interface, `rows (B, R, F), static (B, 1434) -> coordinates (B, N, K)`
+for frames 0..N-1, frame n from feature rows up to `2 n - 2 + look-ahead / 20 ms`:
+
+- `SliceNet`, the published recipe: a three-layer bidirectional LSTM over a slice of 25 rows, Luong
+  attention (Luong et al. 2015), the static face, displacement. Every frame costs 25 steps.
+- `StreamNet`: a causal GRU over pairs of rows, whose output is held back by the look-ahead.
+  Every frame costs one step, and the past reaches as far as it helps.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from emo_core.face.alignment import canonical_face
+from emo_core.training.lipsync_data import Basis, Lips, Sequence25, mouth_readings
+
+Array = NDArray[np.float32]
+
+SLICE_ROWS = 25
+
+
+@dataclass(frozen=True)
+class A2LConfig:
+    """Architecture and training; kept with the weights."""
+
+    architecture: str = "stream"
+    inputs: str = "apc+mel"
+    lookahead_ms: int = 240
+    hidden: int = 256
+    layers: int = 2
+    components: int = 64
+    static_noise_mm: float = 1.0
+    dropout: float = 0.3
+    batch: int = 24
+    epochs: int = 60
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    mouth_weight: float = 20.0
+    velocity_weight: float = 1.0
+    seed: int = 0
+
+
+class StreamNet(nn.Module):
+    """Causal GRU over pairs of rows; the look-ahead is a delay of its output."""
+
+    def __init__(self, config: A2LConfig, features: int) -> None:
+        super().__init__()
+        self.delay = config.lookahead_ms // 40 - 1
+        self.static = nn.Linear(1434, 16)
+        self.enter = nn.Sequential(
+            nn.Dropout(config.dropout / 2),
+            nn.Linear(2 * features, config.hidden),
+            nn.LayerNorm(config.hidden),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+        )
+        self.gru = nn.GRU(
+            config.hidden + 16, config.hidden, config.layers, batch_first=True,
+            dropout=config.dropout,
+        )
+        self.leave = nn.Sequential(
+            nn.Linear(2 * config.hidden, config.hidden),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, config.components),
+        )
+
+    def step(self, pairs: Tensor, static: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Pairs (B, T, 2F), static (B, 1434) -> coordinates (B, T, K), next state."""
+        entered = self.enter(pairs)
+        face = self.static(static)[:, None].expand(-1, pairs.shape[1], -1)
+        hidden, state = self.gru(torch.cat([entered, face], -1), state)
+        return self.leave(torch.cat([hidden, entered], -1)), state
+
+    def forward(self, rows: Tensor, static: Tensor) -> Tensor:
+        """Rows (B, R, F) -> coordinates (B, N, K) of the frames whose rows are all there."""
+        head = 1 + 2 * max(0, -self.delay)
+        rows = nn.functional.pad(rows, (0, 0, head, 0))
+        pairs = rows[:, : rows.shape[1] // 2 * 2].reshape(len(rows), -1, 2 * rows.shape[2])
+        out, _ = self.step(pairs, static, None)
+        return out[:, max(0, self.delay) :]
+
+
+class SliceNet(nn.Module):
+    """BiLSTM over a slice of 25 rows, Luong attention, static face."""
+
+    def __init__(self, config: A2LConfig, features: int) -> None:
+        super().__init__()
+        self.ahead = config.lookahead_ms // 20 - 2
+        hidden = config.hidden
+        self.lstm = nn.LSTM(
+            features, hidden, 3, batch_first=True, bidirectional=True, dropout=config.dropout
+        )
+        self.score = nn.Linear(2 * hidden, 2 * hidden, bias=False)
+        self.static = nn.Linear(1434, 16)
+        self.leave = nn.Sequential(
+            nn.Linear(4 * hidden + 16, 2 * hidden), nn.Tanh(), nn.Dropout(config.dropout),
+            nn.Linear(2 * hidden, config.components),
+        )
+
+    def forward(self, rows: Tensor, static: Tensor) -> Tensor:
+        """Rows (B, R, F) -> coordinates (B, N, K) of the frames whose rows are all there."""
+        rows = nn.functional.pad(rows, (0, 0, SLICE_ROWS - 1 - self.ahead, 0))
+        slices = rows.unfold(1, SLICE_ROWS, 2).transpose(2, 3)
+        batch, frames = slices.shape[:2]
+        outputs, _ = self.lstm(slices.flatten(0, 1))
+        centre = max(0, SLICE_ROWS - 1 - self.ahead)
+        query = outputs[:, min(centre, SLICE_ROWS - 1)]
+        weights = torch.softmax((outputs @ self.score(query)[..., None])[..., 0], -1)
+        context = (weights[..., None] * outputs).sum(1)
+        face = self.static(static)[:, None].expand(-1, frames, -1).flatten(0, 1)
+        out: Tensor = self.leave(torch.cat([query, context, face], -1))
+        return out.unflatten(0, (batch, frames))
+
+
+def make_net(config: A2LConfig, features: int) -> StreamNet | SliceNet:
+    """The network of a configuration."""
+    return {"stream": StreamNet, "slice": SliceNet}[config.architecture](config, features)
+
+
+def static_input(static: Array) -> Array:
+    """Static face (..., 478, 3) -> what the network is told of it: cm off the canonical face."""
+    flat: Array = ((static - canonical_face()) / 10.0).reshape(*static.shape[:-2], -1)
+    return flat
+
+
+@dataclass(frozen=True)
+class Bank:
+    """All versions of all clips as feature rows, and their targets."""
+
+    clips: list[Lips]
+    sequences: list[list[Sequence25]]
+    rows: list[list[NDArray[np.float16]]]  # as `sequences`: (R, F)
+
+
+def batches(
+    bank: Bank, basis: Basis, config: A2LConfig, rng: np.random.Generator
+) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """One epoch: each clip once, in a version drawn at random.
+
+    Returns rows (B, R, F), static (B, 1434), target (B, N, K), weight (B, N).
+    """
+    count = len(bank.sequences[-1])
+    order = rng.permutation(count)
+    out = []
+    for at in range(0, count - config.batch // 2, config.batch):
+        chosen = []
+        for i in order[at : at + config.batch]:
+            version = int(rng.integers(len(bank.sequences)))
+            if i < len(bank.sequences[version]):
+                chosen.append((bank.sequences[version][i], bank.rows[version][i]))
+        longest = max(len(rows) for _, rows in chosen)
+        frames = longest // 2 + 1
+        features = chosen[0][1].shape[1]
+        rows = np.zeros((len(chosen), longest, features), np.float32)
+        static = np.zeros((len(chosen), 1434), np.float32)
+        target = np.zeros((len(chosen), frames, config.components), np.float32)
+        weight = np.zeros((len(chosen), frames), np.float32)
+        for b, (sequence, values) in enumerate(chosen):
+            rows[b, : len(values)] = values
+            clip = bank.clips[sequence.clip if sequence.clip >= 0 else int(rng.integers(len(bank.clips)))]
+            static[b] = static_input(clip.static)
+            first = sequence.start // 2
+            if sequence.clip < 0:
+                weight[b, : len(values) // 2] = 1.0
+                continue
+            last = first + len(clip.displacement)
+            target[b, first:last] = clip.displacement @ basis.encoder
+            weight[b, first:last] = clip.valid
+        static += rng.normal(0, config.static_noise_mm / 10, static.shape).astype(np.float32)
+        out.append(tuple(torch.from_numpy(a) for a in (rows, static, target, weight)))
+    return out  # type: ignore[return-value]
+
+
+def train(
+    bank: Bank,
+    basis: Basis,
+    config: A2LConfig,
+    out: Path,
+    validate: Callable[[nn.Module], dict[str, float]],
+    every: int = 5,
+) -> nn.Module:
+    """Train; returns (and keeps in `out/best.pt`) the averaged weights that validate best."""
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    features = bank.rows[0][0].shape[1]
+    net = make_net(config, features)
+    averaged = torch.optim.swa_utils.AveragedModel(
+        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
+    )
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    readings = torch.from_numpy(basis.decoder @ mouth_readings())
+    out.mkdir(parents=True, exist_ok=True)
+    best = float("inf")
+    steps = config.epochs * len(batches(bank, basis, config, np.random.default_rng(0)))
+    step = 0
+    for epoch in range(config.epochs):
+        began, losses = time.monotonic(), []
+        net.train()
+        for rows, static, target, weight in batches(bank, basis, config, rng):
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * min(
+                    (step + 1) / 100, 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.01
+                )
+            with torch.autocast("cpu", torch.bfloat16):
+                predicted = net(rows, static)
+            loss = _loss(predicted.float(), target, weight, readings, config)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+            averaged.update_parameters(net)
+            losses.append(loss.item())
+            step += 1
+        line: dict[str, float] = {"epoch": epoch, "loss": round(float(np.mean(losses)), 3)}
+        if (epoch + 1) % every == 0 or epoch == config.epochs - 1:
+            line |= validate(averaged.module.eval())
+            if line["score"] < best:
+                best = line["score"]
+                torch.save(
+                    {
+                        "net": averaged.module.state_dict(),
+                        "config": asdict(config),
+                        "features": features,
+                        "decoder": torch.from_numpy(basis.decoder),
+                        "validation": line,
+                    },
+                    out / "best.pt",
+                )
+        line["seconds"] = round(time.monotonic() - began, 1)
+        with (out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+    return load_audio2landmark(out / "best.pt")[0]
+
+
+def load_audio2landmark(path: Path) -> tuple[StreamNet | SliceNet, A2LConfig, Array]:
+    """Network, configuration and decoder (K, 1434) of a checkpoint written by `train`."""
+    stored = torch.load(path, weights_only=True)
+    config = A2LConfig(**stored["config"])
+    net = make_net(config, stored["features"])
+    net.load_state_dict(stored["net"])
+    return net.eval(), config, stored["decoder"].numpy()
+
+
+def _loss(
+    predicted: Tensor, target: Tensor, weight: Tensor, readings: Tensor, config: A2LConfig
+) -> Tensor:
+    frames = min(predicted.shape[1], target.shape[1])
+    error = predicted[:, :frames] - target[:, :frames]
+    weight = weight[:, :frames]
+    total = weight.sum().clamp(min=1)
+    position = (error.square().sum(-1) * weight).sum() / total
+    mouth = ((error @ readings).square().sum(-1) * weight).sum() / total
+    both = weight[:, 1:] * weight[:, :-1]
+    velocity = (error.diff(dim=1).square().sum(-1) * both).sum() / both.sum().clamp(min=1)
+    loss = position + config.mouth_weight * mouth + config.velocity_weight * velocity
+    return loss / 100.0

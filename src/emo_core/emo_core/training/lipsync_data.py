@@ -1,0 +1,146 @@
+"""Clips -> sequences for Audio2Landmark: voices changed beforehand, lips as coordinates of a basis.
+
+Each clip is heard in several versions; the first is as recorded. A version may begin with the end
+of another clip, with a quiet room, or with digital silence, so that the network meets every kind
+of past; it ends with the silence that drains the look-ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_core.audio.mel import FLOOR_DB, N_MELS
+from emo_core.data.prepare import Clip
+from emo_core.evaluation.voice import static_face, voiced_frames
+from emo_core.face.topology import (
+    LIPS,
+    LIPS_JAW,
+    LOWER_LIP_INNER,
+    MOUTH_CORNERS,
+    NUM_LANDMARKS,
+    UPPER_LIP_INNER,
+)
+from emo_core.training.augment import another_voice
+
+Array = NDArray[np.float32]
+
+TAIL_ROWS = 26
+#: Mel frames are judged from here up: below, a room's noise.
+_QUIET_QUANTILE = 0.1
+
+
+@dataclass(frozen=True)
+class Lips:
+    """A clip's target: displacement from its static face, where the face was seen."""
+
+    name: str
+    static: Array  # (478, 3)
+    displacement: Array  # (T, 1434), zeros where not valid
+    valid: NDArray[np.bool_]  # (T,)
+    mel: Array  # (K, 80)
+
+    @staticmethod
+    def of(clip: Clip) -> Lips:
+        """Static face by `evaluation.voice`, the same one that evaluation uses."""
+        voiced = voiced_frames(clip.audio, len(clip.landmarks))
+        static = static_face(clip.landmarks, voiced, clip.valid).astype(np.float32)
+        displacement = np.nan_to_num(clip.landmarks - static).reshape(len(clip.landmarks), -1)
+        return Lips(clip.name, static, displacement, clip.valid, clip.mel)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Displacements as coordinates: `displacement ~ coordinates @ decoder`, (K,) -> (1434,)."""
+
+    decoder: Array  # (K, 1434)
+    encoder: Array  # (1434, K)
+
+    @staticmethod
+    def fit(clips: Sequence[Lips], components: int) -> Basis:
+        """Principal components with the points that matter weighted up.
+
+        Coordinates are scaled so that a squared error in them is the weighted squared error in
+        mm; what the mouth's opening and width lose is counted beside it.
+        """
+        weights = np.repeat(np.sqrt(point_weights()), 3)
+        data = np.concatenate([clip.displacement[clip.valid] for clip in clips]) * weights
+        _, vectors = np.linalg.eigh((data.T @ data).astype(np.float64))
+        leading = vectors[:, ::-1][:, :components]
+        encoder = (weights[:, None] * leading).astype(np.float32)
+        decoder = (leading / weights[:, None]).T.astype(np.float32)
+        return Basis(decoder, encoder)
+
+
+def point_weights() -> Array:
+    """Weight of each point's squared error, (478,): lips 4, jaw 2, the rest 0.5."""
+    weights = np.full(NUM_LANDMARKS, 0.5, np.float32)
+    weights[LIPS_JAW] = 2.0
+    weights[LIPS] = 4.0
+    return weights
+
+
+def mouth_readings() -> Array:
+    """(1434, 2): displacement -> change of mouth opening (13 to 14) and width (61 to 291) in mm."""
+    out = np.zeros((NUM_LANDMARKS, 3, 2), np.float32)
+    out[UPPER_LIP_INNER, 1, 0], out[LOWER_LIP_INNER, 1, 0] = 1, -1
+    out[MOUTH_CORNERS[0], 0, 1], out[MOUTH_CORNERS[1], 0, 1] = -1, 1
+    return out.reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class Sequence25:
+    """One version of one clip: log-mel rows and where in them its frame 0 lies."""
+
+    clip: int  # -1: nobody speaks, the face rests
+    mel: Array  # (R, 80)
+    start: int  # in mel rows, even
+
+
+def versions(
+    clips: Sequence[Lips], count: int, rng: np.random.Generator
+) -> list[list[Sequence25]]:
+    """`count` versions of every clip; version 0 as recorded."""
+    out = []
+    for version in range(count):
+        batch = []
+        for index, clip in enumerate(clips):
+            if version == 0:
+                tail = np.full((TAIL_ROWS, N_MELS), FLOOR_DB, np.float32)
+                batch.append(Sequence25(index, np.concatenate([clip.mel, tail]), 0))
+                continue
+            before = _before(clips, clip, rng)
+            after = quiet(clip.mel, TAIL_ROWS, rng)
+            if rng.random() < 0.5:
+                after[:] = FLOOR_DB
+            mel = another_voice(np.concatenate([before, clip.mel, after]), rng)
+            batch.append(Sequence25(index, mel, len(before)))
+        if version:
+            for _ in range(max(1, len(clips) // 16)):
+                room = quiet(clips[int(rng.integers(len(clips)))].mel, 176, rng)
+                batch.append(Sequence25(-1, another_voice(room, rng), 0))
+        out.append(batch)
+    return out
+
+
+def quiet(mel: Array, rows: int, rng: np.random.Generator) -> Array:
+    """The recording's room with nobody speaking: its quietest frames, drawn at random."""
+    level = mel.mean(1)
+    calm = mel[level <= np.quantile(level, _QUIET_QUANTILE)]
+    return calm[rng.integers(len(calm), size=rows)].copy()
+
+
+def _before(clips: Sequence[Lips], clip: Lips, rng: np.random.Generator) -> Array:
+    kind = rng.random()
+    rows = 2 * int(rng.integers(5, 40))
+    if kind < 0.4:
+        return np.zeros((0, N_MELS), np.float32)
+    if kind < 0.5:
+        return np.full((rows, N_MELS), FLOOR_DB, np.float32)
+    if kind < 0.65:
+        return quiet(clip.mel, rows, rng)
+    other = clips[int(rng.integers(len(clips)))].mel
+    return other[len(other) - rows :]
