@@ -12,16 +12,31 @@ from __future__ import annotations
 from dataclasses import Field, fields
 from typing import Any
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from emo.graph import GraphOptions, Process, build_graph
+from emo.supervisor import HOPELESS
 from launch import LaunchContext, LaunchDescription
 
-#: A crashed process comes back after this pause.
-RESPAWN_DELAY_S = 2.0
+
+def _unless_hopeless(event: ProcessExited, context: LaunchContext) -> list[Any]:
+    """End the graph where a restart cannot help; the process has said why."""
+    if event.returncode != HOPELESS:
+        return []
+    return [Shutdown(reason=f"{event.process_name} cannot run")]
+
+
+#: A crashed process comes back after a pause.
+_KEPT_RUNNING: dict[str, Any] = {
+    "output": "screen",
+    "respawn": True,
+    "respawn_delay": 2.0,
+    "on_exit": _unless_hopeless,
+}
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -61,9 +76,7 @@ def _processes(context: LaunchContext) -> list[Any]:
         package="emo",
         executable="composed",
         arguments=[f"--{name}={_text(value)}" for name, value in values.items()],
-        output="screen",
-        respawn=True,
-        respawn_delay=RESPAWN_DELAY_S,
+        **_KEPT_RUNNING,
     )
     return [composed, *(_node(process) for process in graph if process.isolated)]
 
@@ -82,9 +95,7 @@ def _node(process: Process) -> Node:
         namespace=process.namespace or None,
         parameters=[parameters],
         remappings=list(process.remappings),
-        output="screen",
-        respawn=True,
-        respawn_delay=RESPAWN_DELAY_S,
+        **_KEPT_RUNNING,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from emo.graph import GraphOptions, build_graph
+from emo.supervisor import HOPELESS
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = sorted(path.parent for path in (ROOT / "src").glob("*/package.xml"))
@@ -37,7 +38,9 @@ def launch_file(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The launch file's functions, on recording stand-ins for the launch packages."""
     contents = {
         "launch": ["LaunchContext", "LaunchDescription"],
-        "launch.actions": ["DeclareLaunchArgument", "OpaqueFunction"],
+        "launch.actions": ["DeclareLaunchArgument", "OpaqueFunction", "Shutdown"],
+        "launch.events": [],
+        "launch.events.process": ["ProcessExited"],
         "launch.substitutions": [],
         "launch_ros": [],
         "launch_ros.actions": ["Node"],
@@ -103,6 +106,14 @@ def test_composed_is_one_process_and_the_isolated_ones(launch_file: dict[str, An
     assert [node.kwargs["executable"] for node in made] == ["composed", *isolated]
     given = made[0].kwargs["arguments"]
     assert "--robot=sim" in given and "--namespace=robot1" in given and "--view=true" in given
+
+
+def test_what_no_restart_can_mend_ends_the_launch(launch_file: dict[str, Any]) -> None:
+    on_exit = nodes(launch_file)[0].kwargs["on_exit"]
+    ended = types.SimpleNamespace(process_name="microphone-1")
+    assert on_exit(types.SimpleNamespace(**vars(ended), returncode=1), None) == []
+    (shutdown,) = on_exit(types.SimpleNamespace(**vars(ended), returncode=HOPELESS), None)
+    assert shutdown.kwargs["reason"] == "microphone-1 cannot run"
 
 
 def test_the_graphs_executables_are_installed() -> None:
