@@ -1,0 +1,122 @@
+"""Train the models: APC, Audio2Landmark, inverse. Needs torch, installed at the first use.
+
+`docs/training.md` has the commands that made the shipped models, their times and their results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from emo.cli import add_json, ensure
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    models = parser.add_subparsers(
+        dest="model", required=True, metavar="apc|audio2landmark|inverse"
+    )
+    apc = models.add_parser("apc", help="the speech representation")
+    apc.add_argument("--speech", type=Path, nargs="+", default=[], help="folders of recordings")
+    apc.add_argument("--held-out", type=Path, nargs="+", required=True, help="folders to judge by")
+    apc.add_argument("--clips", type=Path, nargs="+", default=[], help="prepared folders")
+    apc.add_argument("--epochs", type=int, help="passes over the speech (default: the recipe's)")
+    apc.add_argument("-o", "--out", type=Path, help="model folder (default: models/apc)")
+    a2l = models.add_parser("audio2landmark", help="speech features to facial landmarks")
+    a2l.add_argument("--clips", type=Path, nargs="+", required=True, help="prepared folders")
+    a2l.add_argument(
+        "--strangers", type=Path, nargs="+", default=[],
+        help="prepared clips (npz) of people not trained on, who help to select",
+    )  # fmt: skip
+    a2l.add_argument("--lookahead", type=int, default=240, metavar="MS", help="default: 240")
+    a2l.add_argument("--architecture", choices=["stream", "slice"], default="stream")
+    a2l.add_argument("--inputs", choices=["apc+mel", "mel", "apc"], default="apc+mel")
+    a2l.add_argument("--epochs", type=int, help="passes over the clips (default: the recipe's)")
+    a2l.add_argument("--seeds", type=int, default=1, help="networks to average (default: 1)")
+    a2l.add_argument("-o", "--out", type=Path, required=True, help="model folder")
+    inverse = models.add_parser("inverse", help="landmarks to motor commands, for one robot")
+    inverse.add_argument("--robot", default="sim", help="name in config/robots, or a robot file")
+    inverse.add_argument("--data", type=Path, help="babbling (default: ./emo babble's)")
+    inverse.add_argument("--seed", type=int, default=0)
+    inverse.add_argument("-o", "--out", type=Path, help="model folder (default: models/<name>)")
+    for sub in (apc, a2l):
+        sub.add_argument(
+            "--work", type=Path, help="checkpoints and logs (default: runs/<model folder's name>)"
+        )
+        sub.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
+    add_json(inverse)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, and say what came of it."""
+    ensure("train", "./emo train")
+    return {"apc": _apc, "audio2landmark": _audio2landmark, "inverse": _inverse}[args.model](args)
+
+
+def _apc(args: argparse.Namespace) -> int:
+    import torch
+
+    from emo_core.errors import EmoError
+    from emo_core.paths import models_dir
+    from emo_core.training.apc import ApcConfig
+    from emo_core.training.recipe import make_apc
+
+    torch.set_num_threads(args.threads)
+    if not args.speech and not args.clips:
+        raise EmoError("nothing to train on: give --speech or --clips")
+    out = args.out or models_dir() / "apc"
+    config = ApcConfig() if args.epochs is None else replace(ApcConfig(), epochs=args.epochs)
+    work = args.work or Path("runs") / out.name
+    make_apc(args.speech, args.held_out, args.clips, out, work, config)
+    print(f"{out}: trained; log in {work}")
+    return 0
+
+
+def _audio2landmark(args: argparse.Namespace) -> int:
+    import torch
+
+    from emo_core.training.audio2landmark import A2LConfig
+    from emo_core.training.recipe import make_audio2landmark
+
+    torch.set_num_threads(args.threads)
+    config = replace(
+        A2LConfig(),
+        architecture=args.architecture,
+        inputs=args.inputs,
+        lookahead_ms=args.lookahead,
+    )
+    if args.epochs is not None:
+        config = replace(config, epochs=args.epochs)
+    work = args.work or Path("runs") / args.out.name
+    report = make_audio2landmark(
+        args.clips, args.strangers, args.out, work, config, seeds=args.seeds
+    )
+    print(json.dumps(report))
+    return 0
+
+
+def _inverse(args: argparse.Namespace) -> int:
+    from emo_core.paths import models_dir
+    from emo_core.robot.babbling import Babble, default_path
+    from emo_core.robot.description import RobotDescription
+    from emo_core.training.inverse import train_inverse
+
+    robot = RobotDescription.load(args.robot)
+    data = Babble.load(args.data or default_path(robot))
+    out = args.out or models_dir() / robot.inverse_model
+
+    def progress(step: int, steps: int, error: float) -> None:
+        print(f"step {step} of {steps}: validation L1 {error:.4f}", file=sys.stderr)
+
+    figures = train_inverse(robot, data, out, args.seed, progress=progress)
+    print(json.dumps(figures) if args.json else f"{out}: " + _sentence(figures))
+    return 0
+
+
+def _sentence(figures: dict[str, float]) -> str:
+    names = ("l1", "nearest_neighbour", "random")
+    return ", ".join(f"{name} {figures[name]:.4f}" for name in names)
