@@ -49,14 +49,14 @@ def run(args: argparse.Namespace) -> int:
             f"cannot make the output folder {folder}: {error.strerror}. Choose another with --out"
         ) from error
     from emo.cli.animate import FPS, Heard, Speaker, animate_mp4
-    from emo_core.audio.sources import open_audio
+    from emo_core.audio.sources import load_audio, open_audio
 
     speaker = Speaker.load("full", args.robot)
     moments: list[tuple[float, Image]] = []
     film, sheet, page = folder / "demo.mp4", folder / "contact.png", folder / "index.html"
+    chosen = telling_moments(speaker.lipsync.animate(load_audio(SENTENCE)))
+    speaker.lipsync.reset()
     with open_audio(SENTENCE) as recording, whole_file(film) as part:
-        length = recording.duration_s or 5.0
-        chosen = {round(t * FPS) for t in np.linspace(0.12 * length, 0.88 * length, MOMENTS)}
 
         def look(n: int, picture: Image) -> None:
             if n in chosen:
@@ -83,6 +83,17 @@ def run(args: argparse.Namespace) -> int:
             print("emo: no display here: copy the film to a machine with one", file=sys.stderr)
         print("Next: ./emo animate YOUR_RECORDING -o OUT.mp4")
     return 0
+
+
+def telling_moments(faces: NDArray[np.float32]) -> set[int]:
+    """Frames of `faces` (T, 478, 3) to show: an open and a closed mouth by turns, in order."""
+    from emo_core.viz.film import mouth_opening
+
+    openings = np.array([mouth_opening(face) for face in faces])
+    first, last = round(0.08 * len(faces)), round(0.92 * len(faces))
+    parts = np.array_split(np.arange(first, last), MOMENTS)
+    pick = (np.argmax, np.argmin)
+    return {int(part[pick[n % 2](openings[part])]) for n, part in enumerate(parts)}
 
 
 def write_contact_sheet(path: Path, moments: list[tuple[float, Image]]) -> None:
