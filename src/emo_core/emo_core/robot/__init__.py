@@ -1,1 +1,1 @@
-"""From face landmarks to motors: description, safety, buses, the simulated robot, its self-model."""
+"""From face landmarks to motors: description, safety, buses, simulated robot, self-model."""

@@ -13,12 +13,12 @@ from emo_core.errors import EmoError
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a mapping with the same key twice (YAML forbids it, PyYAML does not)."""
+    """SafeLoader that refuses a key given twice, which YAML forbids and PyYAML lets pass."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
+            key: object = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key}' is there twice", key_node.start_mark
@@ -37,7 +37,7 @@ class Section:
         self.file = file
         self.where = where
         if not isinstance(data, dict):
-            raise self.error(where or "the file", "is not a mapping", "write it as 'key: value' lines")
+            raise self.error(where or "the file", "is not a mapping", "write 'key: value' lines")
         self._data: dict[object, object] = dict(data)
         self._left: set[object] = set(data)
 
@@ -47,7 +47,7 @@ class Section:
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise EmoError(f"{file}: cannot be read ({error}). Check its name and encoding") from error
+            raise EmoError(f"{file}: cannot be read ({error}). Check name and encoding") from error
         try:
             data = yaml.load(text, Loader=_UniqueKeyLoader)  # a SafeLoader: builds plain data only
         except yaml.YAMLError as error:
@@ -132,7 +132,7 @@ class Section:
         table = self.section(key)
         if not table.keys():
             raise self.error(key, "is empty", "give at least one entry")
-        return {name: table._number(str(name), table._data[name]) for name in table.keys()}
+        return {name: table._number(str(name), value) for name, value in table._data.items()}
 
     def done(self) -> None:
         """Refuse what nobody asked for."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,12 +18,13 @@ from emo_core.errors import EmoError
 from emo_core.face.alignment import to_metric
 from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.face.tracking import FaceTracker
+from emo_core.paths import share_dir
 from emo_core.robot.description import GROUPS, RobotDescription
 from emo_core.robot.sim.render import Renderer
 
 Array = NDArray[np.float64]
 SCHEMA = 1
-DEFAULT_FRAMES = 4000
+DEFAULT_FRAMES = 3000
 #: Frames from one random pose to the next.
 _SPAN = (2, 7)
 #: Share of the coordinates of a pose that are drawn at an end of their limits.
@@ -49,6 +49,10 @@ class Babble:
     commands: dict[str, Array]
     landmarks: dict[str, Array]
     lost: int
+
+    def frames(self) -> dict[str, int]:
+        """Group -> frames."""
+        return {group: len(poses) for group, poses in self.commands.items()}
 
     def save(self, path: Path) -> None:
         """Write one .npz."""
@@ -85,7 +89,14 @@ class Babble:
                     lost=int(data["lost"]),
                 )
         except (OSError, ValueError, KeyError) as error:
-            raise EmoError(f"{path}: not a babbling file ({error}). Run ./emo babble again") from error
+            raise EmoError(
+                f"{path}: not a babbling file ({error}). Run ./emo babble again"
+            ) from error
+
+
+def default_path(robot: RobotDescription) -> Path:
+    """Where the babbling of a robot is kept unless said otherwise."""
+    return share_dir() / "data" / f"babble_{robot.name}.npz"
 
 
 def random_poses(
@@ -133,7 +144,7 @@ def _within_interlocks(robot: RobotDescription, pose: Array) -> Array:
 def see(renderer: Renderer, tracker: FaceTracker, poses: Array) -> Iterator[Array | None]:
     """For each pose (M,) of (T, M): its (478, 3) metric face as FaceMesh sees it, or None."""
     for pose in poses:
-        screen = tracker.track(cv2.cvtColor(renderer(pose), cv2.COLOR_BGR2RGB))
+        screen = tracker.track(renderer(pose)[..., ::-1])  # BGR -> RGB
         yield None if screen is None else np.asarray(to_metric(screen)[0], dtype=np.float64)
 
 

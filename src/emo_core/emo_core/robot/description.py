@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Motor:
-    """One motor. `limits` is the part of [0, 1] that may be commanded, `range_rad` what it means."""
+    """One motor: `limits` is the part of [0, 1] it may be sent, `range_rad` what that means."""
 
     name: str
     id: int
@@ -248,11 +248,13 @@ def _motors(top: Section) -> tuple[Motor, ...]:
         low, high = motor.limits
         if not low <= motor.neutral <= high:
             raise entry.error(
-                "neutral", f"is {motor.neutral:g}, outside the limits", f"keep to {low:g}..{high:g}"
+                "neutral",
+                f"is {motor.neutral:g}, outside the limits",
+                f"keep to {low:g}..{high:g}",
             )
         for other in motors:
             if other.name == motor.name:
-                raise entry.error("name", f"is '{motor.name}' again", "give each motor its own name")
+                raise entry.error("name", f"is '{motor.name}' again", "give each its own name")
             if other.id == motor.id:
                 raise entry.error(
                     "id", f"is {motor.id}, as of '{other.name}'", "give each motor its own id"
@@ -347,7 +349,7 @@ def _simulator(entry: Section, motors: tuple[Motor, ...]) -> Simulator:
 def _skin(entry: Section, motors: tuple[Motor, ...]) -> SkinModel:
     mesh = entry.file.parent / entry.text("mesh")
     if not mesh.is_file():
-        raise entry.error("mesh", f"names {mesh}, which is not there", "put the file beside the YAML")
+        raise entry.error("mesh", f"names {mesh}, not a file", "put it beside the YAML")
     names = tuple(motor.name for motor in motors)
     skin = SkinModel(
         mesh=mesh,

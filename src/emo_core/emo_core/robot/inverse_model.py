@@ -68,7 +68,9 @@ class InverseModel:
         for name in ("model.onnx", "profile.npz"):
             path = folder / name
             if not path.is_file():
-                raise EmoError(f"{path}: missing. Restore it from the repository, or train: {again}")
+                raise EmoError(
+                    f"{path}: missing. Restore it from the repository, or train: {again}"
+                )
             if not isinstance(checksums, dict) or file_sha256(path) != checksums.get(name):
                 raise EmoError(
                     f"{path}: damaged (its checksum is not config.json's). "
@@ -102,7 +104,9 @@ def _read_config(folder: Path, again: str) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EmoError(f"{path}: cannot be read ({error}). Make the model again: {again}") from error
+        raise EmoError(
+            f"{path}: cannot be read ({error}). Make the model again: {again}"
+        ) from error
     if not isinstance(config, dict):
         raise EmoError(f"{path}: not a mapping. Make the model again: {again}")
     return config

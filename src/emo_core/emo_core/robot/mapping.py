@@ -1,7 +1,7 @@
 """A human face in, a robot's motor commands out; and the loop that checks it by looking.
 
-    metric landmarks -> Normalizer -> InverseModel -> commands
-    commands -> safety, servos -> skin -> picture -> FaceMesh -> metric landmarks again
+* metric landmarks -> Normalizer -> InverseModel -> commands
+* commands -> safety, servos -> skin -> picture -> FaceMesh -> metric landmarks again
 """
 
 from __future__ import annotations

@@ -73,13 +73,19 @@ class Profile:
                 f"{path}: not a robot profile ({error}). Train the inverse model again"
             ) from error
         if any(part.shape != (POINTS, 2) or not np.isfinite(part).all() for part in parts):
-            raise EmoError(f"{path}: needs three ({POINTS}, 2) arrays. Train the inverse model again")
+            raise EmoError(
+                f"{path}: needs three ({POINTS}, 2) arrays. Train the inverse model again"
+            )
         return cls(*parts)
 
     def save(self, path: Path) -> None:
         """Write `profile.npz`."""
-        arrays = {key: getattr(self, key).astype(np.float32) for key in ("static", "edge_lo", "edge_hi")}
-        np.savez(path, **arrays)
+        np.savez(
+            path,
+            static=self.static.astype(np.float32),
+            edge_lo=self.edge_lo.astype(np.float32),
+            edge_hi=self.edge_hi.astype(np.float32),
+        )
 
 
 def robot_points(face: ArrayLike) -> Array:

@@ -135,7 +135,8 @@ class SafetyLayer:
     @property
     def at_neutral(self) -> bool:
         """Whether everything rests at neutral (within 1 % of a stroke)."""
-        return bool(np.all(np.abs(self._x - self._neutral) < 0.01) and not np.any(np.abs(self._v) > 0.1))
+        near = np.abs(self._x - self._neutral) < 0.01
+        return bool(np.all(near & (np.abs(self._v) < 0.1)))
 
     def home(self) -> None:
         """Ease to neutral from now on, as the watchdog does, until a new command arrives."""
@@ -265,7 +266,7 @@ class SafetyLayer:
     def _follow(self, target: Array, speed: Array, dt: float, reasons: NDArray[np.int64]) -> Array:
         """(M,) velocities: to the target as fast as speed, acceleration and limits allow."""
         a = self._acceleration
-        brake = np.sign(self._v) * np.maximum(np.abs(self._v) - a * dt, 0.0)
+        brake = self._brake(dt)
         if self._estop:
             reasons |= int(Reason.ESTOP)
             return brake
@@ -283,11 +284,16 @@ class SafetyLayer:
         inside = np.clip(velocity, self._v - a * dt, self._v + a * dt)
         return np.where(np.abs(inside - velocity) > 0.0, brake, velocity)
 
+    def _brake(self, dt: float) -> Array:
+        """(M,) velocities one step nearer to standstill."""
+        slower = np.maximum(np.abs(self._v) - self._acceleration * dt, 0.0)
+        return np.asarray(np.copysign(slower, self._v))
+
     def _interlocked(self, velocity: Array, dt: float, reasons: NDArray[np.int64]) -> Array:
         """Brake as many motors as it takes for every interlock to hold until standstill."""
         if not len(self._maximum) or self._estop:
             return velocity
-        brake = np.sign(self._v) * np.maximum(np.abs(self._v) - self._acceleration * dt, 0.0)
+        brake = self._brake(dt)
         allowed = np.maximum(self._maximum, self._worst(brake, dt)) + _TOLERANCE
         if np.all(self._worst(velocity, dt) <= allowed):
             return velocity

@@ -7,6 +7,8 @@ calls that release the GIL.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,7 +39,9 @@ _UPPER_LID = (topology.RIGHT_EYE[:9], topology.LEFT_EYE[:9])
 _SKIN_DARK, _SKIN_LIGHT = (92, 104, 138), (222, 232, 246)
 _LIP, _LIP_UPPER, _LIP_SHINE = (104, 100, 186), (88, 84, 164), (150, 148, 216)
 _MOUTH, _TEETH, _TONGUE = (38, 28, 52), (226, 236, 240), (110, 96, 176)
+_NOSTRIL = (84, 84, 120)
 _BROW_COLOUR, _LASH = (52, 50, 62), (46, 42, 52)
+_LID_EDGE = (110, 112, 140)
 _WHITE, _IRIS, _IRIS_RIM, _PUPIL = (238, 240, 240), (176, 128, 62), (110, 74, 34), (26, 22, 22)
 _SHELL, _SHELL_EDGE, _SEAM = (228, 222, 216), (172, 164, 156), (150, 150, 168)
 _SHELL_LIGHT = (240, 236, 231)
@@ -53,9 +57,7 @@ class Renderer:
         size: (width, height) of the picture; the description's camera if not given.
     """
 
-    def __init__(
-        self, description: RobotDescription, size: tuple[int, int] | None = None
-    ) -> None:
+    def __init__(self, description: RobotDescription, size: tuple[int, int] | None = None) -> None:
         if description.simulator is None:
             raise EmoError(f"{description.file}: simulator is missing: this robot has no picture")
         camera = description.simulator.camera
@@ -91,7 +93,7 @@ class Renderer:
             self._draw_eye(frame, points, fixed, eye, iris, lid)
             shape = fixed[brow]
             shape[5:] += (shape[4::-1] - shape[5:]) // 3  # a little slimmer than the mesh's brow
-            cv2.fillPoly(frame, shape[None], _BROW_COLOUR, cv2.LINE_AA, _SHIFT)
+            _fill(frame, shape[None], _BROW_COLOUR)
         return frame
 
     def project(self, mesh: Array) -> Array:
@@ -116,31 +118,33 @@ class Renderer:
         for k in range(_LEVELS):
             if bounds[k] < bounds[k + 1]:
                 value = int(255 * k / (_LEVELS - 1))
-                cv2.fillPoly(grey, half[bounds[k] : bounds[k + 1]], value, cv2.LINE_8, _SHIFT)
-        grey = cv2.GaussianBlur(grey, (0, 0), self.size[0] / 190.0)
-        grey = cv2.resize(grey, self.size, interpolation=cv2.INTER_LINEAR)
+                _fill(grey, half[bounds[k] : bounds[k + 1]], value, smooth=False)
+        smooth: Any = cv2.GaussianBlur(grey, (0, 0), self.size[0] / 190.0)
+        smooth = cv2.resize(smooth, self.size, interpolation=cv2.INTER_LINEAR)
         mask = np.zeros((self.size[1], self.size[0]), dtype=np.uint8)
         oval = np.round(points[_OVAL] * (1 << _SHIFT)).astype(np.int32)[None]
-        cv2.fillPoly(mask, oval, 255, cv2.LINE_8, _SHIFT)
-        cv2.copyTo(cv2.applyColorMap(grey, self._palette), mask, frame)
-        cv2.polylines(frame, oval, True, _SEAM, max(2, self.size[0] // 240), cv2.LINE_AA, _SHIFT)
+        _fill(mask, oval, 255, smooth=False)
+        cv2.copyTo(cv2.applyColorMap(smooth, self._palette), mask, frame)
+        _line(frame, oval, True, _SEAM, max(2, self.size[0] // 240))
 
     def _draw_nose(self, frame: Image, fixed: NDArray[np.int32]) -> None:
         width = max(2, self.size[0] // 160)
         for nostril in _NOSTRILS:
-            cv2.polylines(frame, fixed[nostril][None], False, (84, 84, 120), width, cv2.LINE_AA, _SHIFT)
+            line = fixed[nostril][None]
+            _line(frame, line, False, _NOSTRIL, width)
 
     def _draw_mouth(self, frame: Image, points: Array, fixed: NDArray[np.int32]) -> None:
         inner, outer = fixed[topology.LIPS_INNER], fixed[topology.LIPS_OUTER]
         gap = float(np.ptp(points[topology.LIPS_INNER, 1]))
         if gap > 1.0:
             self._draw_cavity(frame, points, inner)
-        cv2.fillPoly(frame, [outer, inner], _LIP, cv2.LINE_AA, _SHIFT)
+        _fill(frame, [outer, inner], _LIP)
         upper = np.concatenate([outer[:11], inner[10::-1]])
-        cv2.fillPoly(frame, upper[None], _LIP_UPPER, cv2.LINE_AA, _SHIFT)
+        _fill(frame, upper[None], _LIP_UPPER)
         shine = ((outer[13:18] + inner[13:18]) // 2)[None]
-        cv2.polylines(frame, shine, False, _LIP_SHINE, max(2, self.size[0] // 200), cv2.LINE_AA, _SHIFT)
-        cv2.polylines(frame, inner[None], True, _MOUTH, max(1, self.size[0] // 400), cv2.LINE_AA, _SHIFT)
+        thick, thin = max(2, self.size[0] // 200), max(1, self.size[0] // 400)
+        _line(frame, shine, False, _LIP_SHINE, thick)
+        _line(frame, inner[None], True, _MOUTH, thin)
 
     def _draw_cavity(self, frame: Image, points: Array, inner: NDArray[np.int32]) -> None:
         """Dark mouth, upper teeth that stay with the skull, lower teeth and tongue with the jaw."""
@@ -169,7 +173,7 @@ class Renderer:
             )  # fmt: skip
         mask = np.zeros(view.shape[:2], dtype=np.uint8)
         offset = np.array([x0 << _SHIFT, y0 << _SHIFT], dtype=np.int32)
-        cv2.fillPoly(mask, (inner - offset)[None], 255, cv2.LINE_8, _SHIFT)
+        _fill(mask, (inner - offset)[None], 255, smooth=False)
         cv2.copyTo(mouth, mask, view)
 
     def _draw_eye(
@@ -197,11 +201,11 @@ class Renderer:
         cv2.circle(ball, shine, _fix(radius * 0.22), (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
         mask = np.zeros(view.shape[:2], dtype=np.uint8)
         offset = np.array([x0 << _SHIFT, y0 << _SHIFT], dtype=np.int32)
-        cv2.fillPoly(mask, (fixed[eye] - offset)[None], 255, cv2.LINE_8, _SHIFT)
+        _fill(mask, (fixed[eye] - offset)[None], 255, smooth=False)
         cv2.copyTo(ball, mask, view)
         thick = max(1, self.size[0] // 320)
-        cv2.polylines(frame, fixed[eye][None], True, (110, 112, 140), thick, cv2.LINE_AA, _SHIFT)
-        cv2.polylines(frame, fixed[lid][None], False, _LASH, thick + 1, cv2.LINE_AA, _SHIFT)
+        _line(frame, fixed[eye][None], True, _LID_EDGE, thick)
+        _line(frame, fixed[lid][None], False, _LASH, thick + 1)
 
     def _draw_stage(self) -> Image:
         """Background, neck and the head's shell: drawn once."""
@@ -213,7 +217,9 @@ class Renderer:
         stage = np.ascontiguousarray(stage)
         mesh = self._rest
 
-        def ellipse(centre: tuple[float, float], axes: tuple[float, float], colour: tuple[int, ...]) -> None:
+        def ellipse(
+            centre: tuple[float, float], axes: tuple[float, float], colour: tuple[int, int, int]
+        ) -> None:
             at = self.project(np.array([centre[0], centre[1], -60.0]))
             px = self._focal / (self._camera.distance_mm + 60.0)
             cv2.ellipse(
@@ -246,6 +252,17 @@ class Renderer:
         return stage
 
 
+def _fill(image: Image, polygons: Any, colour: tuple[int, ...] | int, smooth: bool = True) -> None:
+    """Fill polygons (fixed point; one (N, P, 2) array or a list of (P, 2)), even-odd."""
+    kind = cv2.LINE_AA if smooth else cv2.LINE_8
+    cv2.fillPoly(image, polygons, colour if isinstance(colour, tuple) else (colour,), kind, _SHIFT)
+
+
+def _line(image: Image, lines: Any, closed: bool, colour: tuple[int, ...], width: int) -> None:
+    """Draw lines (fixed point, (N, P, 2))."""
+    cv2.polylines(image, lines, closed, colour, width, cv2.LINE_AA, _SHIFT)
+
+
 def _fix(value: float) -> int:
     return round(float(value) * (1 << _SHIFT))
 
@@ -253,4 +270,4 @@ def _fix(value: float) -> int:
 def _palette(dark: tuple[int, int, int], light: tuple[int, int, int]) -> Image:
     """(256, 1, 3) colours from dark to light."""
     share = np.linspace(0.0, 1.0, 256)[:, None] ** 1.2
-    return np.round((1 - share) * dark + share * np.array(light)).astype(np.uint8)[:, None]
+    return np.asarray(np.round((1 - share) * dark + share * np.array(light))[:, None], np.uint8)

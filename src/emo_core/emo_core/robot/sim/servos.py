@@ -57,12 +57,13 @@ class SimulatedServos:
             self._ticks = last
         while self._ticks < last:
             self._ticks += 1
-            moved = self._step(self._ticks * STEP_S)
-            if not moved and not self._arriving:
+            busy = self._step(self._ticks * STEP_S)
+            if not busy and not self._arriving:
                 self._ticks = last
         return self._x.copy()
 
     def _step(self, now_s: float) -> bool:
+        """One step; False if nothing will move until a goal arrives."""
         while self._arriving and self._arriving[0][0] <= now_s + 1e-9:
             self._goal = self._arriving.popleft()[1]
         if not self._on:
@@ -75,7 +76,7 @@ class SimulatedServos:
         wanted = np.copysign(wanted, distance)
         self._v = np.clip(wanted, self._v - a * STEP_S, self._v + a * STEP_S)
         self._x = np.clip(self._x + self._v * STEP_S, 0.0, 1.0)
-        return bool(self._v.any())
+        return bool(self._v.any() or np.any(size > self._model.dead_band))
 
 
 class SimBus(ServoBus):

@@ -40,7 +40,9 @@ def load_mesh(path: Path) -> tuple[Array, NDArray[np.intp]]:
             points = np.asarray(data["points"], dtype=np.float64)
             triangles = np.asarray(data["triangles"], dtype=np.intp)
     except (OSError, ValueError, KeyError) as error:
-        raise EmoError(f"{path}: not a face mesh ({error}). Restore it from the repository") from error
+        raise EmoError(
+            f"{path}: not a face mesh ({error}). Restore it from the repository"
+        ) from error
     if (
         points.shape != (NUM_LANDMARKS, 3)
         or triangles.ndim != 2
@@ -65,7 +67,7 @@ class Skin:
 
     def __init__(self, description: RobotDescription) -> None:
         if description.simulator is None:
-            raise EmoError(f"{description.file}: simulator is missing: this robot has no skin model")
+            raise EmoError(f"{description.file}: simulator is missing: this robot has no skin")
         model = description.simulator.skin
         self.points, self.triangles = load_mesh(model.mesh)
         self._reach = model.reach_mm

@@ -1,0 +1,164 @@
+"""Simulated servos, skin and picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emo_core.errors import EmoError
+from emo_core.face import topology
+from emo_core.robot.bus import make_bus
+from emo_core.robot.description import RobotDescription, ServoModel
+from emo_core.robot.sim.render import Renderer
+from emo_core.robot.sim.servos import SimulatedServos, simulate
+from emo_core.robot.sim.skin import INNER_LOWER, INNER_UPPER, Skin, load_mesh
+
+SERVO = ServoModel(max_speed=10.0, max_acceleration=500.0, dead_band=0.002, transport_delay_s=0.006)
+
+
+def pose(robot: RobotDescription, **motors: float) -> np.ndarray:
+    """Neutral but for the motors whose name begins so."""
+    out = robot.neutral.copy()
+    for start, value in motors.items():
+        out[[name.startswith(start) for name in robot.names]] = value
+    return out
+
+
+def gap(mesh: np.ndarray) -> float:
+    return float(mesh[topology.UPPER_LIP_INNER, 1] - mesh[topology.LOWER_LIP_INNER, 1])
+
+
+def width(mesh: np.ndarray) -> float:
+    right, left = topology.MOUTH_CORNERS
+    return float(np.linalg.norm(mesh[right] - mesh[left]))
+
+
+def test_a_step_takes_the_time_that_physics_says() -> None:
+    servos = SimulatedServos(SERVO, [0.0])
+    servos.positions(0.0)
+    servos.command([1.0], 0.0)
+    track = np.array([servos.positions(0.001 * k)[0] for k in range(250)])
+    assert np.all(track[:6] == 0.0)  # transport delay
+    speed = np.diff(track[::2]) / 0.002
+    assert speed.max() <= 10.0 + 1e-9
+    assert np.abs(np.diff(speed)).max() <= 500.0 * 0.002 + 1e-9
+    # 20 ms up to speed and 20 ms down again with half of it on average: 0.2 + 0.8 / 10 s.
+    arrived = 0.001 * int(np.argmax(track > 0.99))
+    assert 0.006 + 0.04 + 0.08 - 0.01 < arrived < 0.006 + 0.04 + 0.08 + 0.01
+    assert abs(track[-1] - 1.0) <= SERVO.dead_band
+
+
+def test_it_does_not_matter_how_often_one_looks() -> None:
+    def run(looks: int) -> np.ndarray:
+        servos = SimulatedServos(SERVO, [0.5, 0.5])
+        servos.positions(0.0)
+        for n in range(5):
+            servos.command([0.1 * n, 1 - 0.2 * n], 0.04 * n)
+            for k in range(1, looks + 1):
+                last = servos.positions(0.04 * (n + k / looks))
+        return last
+
+    assert np.allclose(run(1), run(17), atol=1e-12)
+
+
+def test_dead_band_and_torque() -> None:
+    servos = SimulatedServos(SERVO, [0.5])
+    servos.positions(0.0)
+    servos.command([0.5015], 0.0)
+    assert servos.positions(1.0)[0] == 0.5
+    servos.torque(False)
+    servos.command([1.0], 1.0)
+    assert servos.positions(2.0)[0] == 0.5
+
+
+def test_sim_bus(sim: RobotDescription) -> None:
+    now = [0.0]
+    bus = make_bus(sim, clock=lambda: now[0])
+    with pytest.raises(EmoError, match="closed"):
+        bus.read()
+    with bus:
+        assert np.array_equal(bus.read(), sim.neutral)
+        bus.write(np.ones(11))
+        now[0] = 1.0
+        assert np.array_equal(bus.read(), sim.neutral)  # no torque yet
+        bus.torque(True)
+        sent = bus.write(np.full(11, 1.7))
+        assert np.array_equal(sent, np.ones(11))
+        now[0] = 2.0
+        assert np.allclose(bus.read(), 1.0, atol=0.003)
+    bus.close()
+
+
+def test_simulate_follows_speech_with_the_lag_that_the_file_says(sim: RobotDescription) -> None:
+    times = np.arange(100) / 25
+    jaw = sim.names.index("jaw")
+    commands = np.repeat(sim.neutral[None], 100, axis=0)
+    commands[:, jaw] = 0.3 + 0.1 * np.sin(2 * np.pi * 2.5 * times)
+
+    # What is seen at 200 Hz against the curve that the 25 Hz commands sample: phase of 2.5 Hz.
+    seen = simulate(sim, commands, 25, 200)[160:, jaw]
+    turns = np.exp(-2j * np.pi * 2.5 * np.arange(160, 800) / 200)
+    lag = (-np.pi / 2 - np.angle(seen @ turns)) / (2 * np.pi * 2.5)
+    assert abs(lag - sim.servo_lag_s) < 0.008
+    led = simulate(sim, commands, 25, 25, sim.servo_lag_s)[:, jaw]
+    assert np.corrcoef(led[10:], commands[10:, jaw])[0, 1] > 0.99
+    assert simulate(sim, commands, 25, 50).shape == (200, 11)
+
+
+def test_skin_can_speak(sim: RobotDescription) -> None:
+    skin = Skin(sim)
+    rest = skin(sim.neutral)
+    assert gap(rest) == pytest.approx(0.0, abs=1e-6)
+    wide_open = skin(pose(sim, jaw=1.0, upper_lip=1.0, lower_lip=0.1))
+    assert gap(wide_open) > 25.0
+    assert gap(skin(pose(sim, jaw=0.0))) == pytest.approx(0.0, abs=1e-6)
+    assert width(skin(pose(sim, corner_out=0.0))) < 0.65 * width(rest)
+    assert width(skin(pose(sim, corner_out=1.0))) > 1.25 * width(rest)
+    rounded = skin(pose(sim, corner_out=0.0))
+    assert rounded[0, 2] > rest[0, 2] + 4.0  # lips protrude
+
+
+def test_lips_never_pass_through_each_other(sim: RobotDescription) -> None:
+    rng = np.random.default_rng(0)
+    mesh = Skin(sim)(rng.random((200, 11)))
+    assert np.all(mesh[:, INNER_UPPER, 1] - mesh[:, INNER_LOWER, 1] > -1e-9)
+    assert np.isfinite(mesh).all()
+
+
+def test_skin_is_symmetric_and_lids_shut(sim: RobotDescription) -> None:
+    skin = Skin(sim)
+    mesh = skin(pose(sim, corner_up=0.9, brow=0.8, jaw=0.5))
+    right, left = topology.RIGHT_EYE, topology.LEFT_EYE
+    assert np.allclose(mesh[right] * [-1, 1, 1], mesh[left], atol=0.3)
+    opening = [skin(pose(sim, lid=c))[159, 1] - skin(pose(sim, lid=c))[145, 1] for c in (0, 1)]
+    assert abs(opening[0]) < 1.5 and opening[1] > 12.0
+
+
+def test_skin_batches(sim: RobotDescription) -> None:
+    skin = Skin(sim)
+    motors = np.random.default_rng(1).random((3, 11))
+    assert np.allclose(skin(motors), np.array([skin(m) for m in motors]))
+
+
+def test_picture(sim: RobotDescription) -> None:
+    renderer = Renderer(sim)
+    first = renderer(sim.neutral)
+    assert first.shape == (480, 640, 3) and first.dtype == np.uint8
+    assert np.array_equal(first, renderer(sim.neutral))
+    assert not np.array_equal(first, renderer(pose(sim, jaw=0.5)))
+    assert Renderer(sim, (320, 240))(sim.neutral).shape == (240, 320, 3)
+    rng = np.random.default_rng(2)
+    for motors in rng.random((20, 11)).round():  # corners of the cube: nothing breaks
+        renderer(motors)
+
+
+def test_broken_meshes(tmp_path: Path) -> None:
+    file = tmp_path / "face.npz"
+    file.write_bytes(b"no")
+    with pytest.raises(EmoError, match="not a face mesh"):
+        load_mesh(file)
+    np.savez(file, points=np.zeros((3, 3)), triangles=np.zeros((1, 3), int))
+    with pytest.raises(EmoError, match="needs points"):
+        load_mesh(file)
