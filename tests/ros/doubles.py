@@ -33,7 +33,7 @@ class Apc:
 class Audio2Landmark:
     """The mouth opens with the level of mel frames 2n-2+L/20; otherwise the static face."""
 
-    feature_dim = 80
+    dim = 80
 
     def __init__(self, lookahead_ms: int, static: Array, gain: float) -> None:
         self.lookahead_ms = lookahead_ms

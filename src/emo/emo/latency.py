@@ -35,8 +35,7 @@ _STAGES = (
 def summarize(path: Path) -> dict[str, Any]:
     """Figures of one run.
 
-    A frame counts once both drivers (or the one that was asked) have written it, and its age is
-    that of the later write. Dropped are the frames of the stream that never came to the bus.
+    A frame's age is that of the write, its arrival that at the first driver. Dropped are the frames of the stream that never came to the bus.
 
     Returns:
         `{"frames", "dropped", "end_to_end_ms": {"p50", "p95", "p99"}, "stages_ms": {...}}`; the
@@ -60,8 +59,8 @@ def _figures(table: NDArray[np.float64]) -> dict[str, Any]:
     streams = np.cumsum(np.diff(table[:, 0], prepend=0.0) < 0)  # a number that falls: a new one
     keys = streams * 1e12 + table[:, 0]
     frames, index = np.unique(keys, return_inverse=True)
-    ages = np.full((len(frames), len(_AGES)), -np.inf)
-    np.maximum.at(ages, index, table[:, 1:])
+    ages = np.full((len(frames), len(_AGES)), np.inf)
+    np.minimum.at(ages, index, table[:, 1:])
     expected = 0
     for stream in np.unique(streams):
         numbers = table[streams == stream, 0]

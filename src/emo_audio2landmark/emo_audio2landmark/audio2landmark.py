@@ -28,7 +28,7 @@ PARAMETERS = (
         "",
         "the talker's resting face (.npz of `emo track`); empty: the canonical face",
     ),
-    Parameter("mouth_gain", 1.0, "factor on the mouth's opening", 0.0, 3.0),
+    Parameter("mouth_gain", 1.0, "factor on the mouth's opening", 0.0, 5.0),
 )
 
 MEL_PER_FRAME = 2
@@ -54,7 +54,7 @@ class Audio2LandmarkNode(Node):
             mouth_gain=self._kit.number("mouth_gain"),
         )
         self._lookahead = round(self._model.lookahead_ms * SAMPLE_RATE / 1000)  # samples
-        self._dim = self._model.feature_dim
+        self._dim = self._model.dim
         self._model.feed(np.zeros((50, self._dim), np.float32))  # the first call is slow
         self._next_mel: int | None = None
         self._frame = 0

@@ -15,7 +15,7 @@ from emo_core.errors import EmoError
 from emo_core.robot.bus import ServoBus
 from emo_core.robot.description import RobotDescription
 from emo_interfaces.msg import MotorCommand
-from emo_motor_drivers.head import Head, Written
+from emo_motor_drivers.head import Head
 from emo_motor_drivers.journal import Journal, words
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
@@ -25,7 +25,7 @@ from emo_nodekit.parameters import Parameter, Value
 PARAMETERS = (
     Parameter("robot", "sim", "a name in config/robots, or a YAML file"),
     Parameter("autostart", True, "configure and activate without being asked"),
-    Parameter("rate_hz", 50.0, "rate of fill-in steps and of joint_states", 10.0, 200.0),
+    Parameter("rate_hz", 50.0, "rate of joint_states", 10.0, 200.0),
 )
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -42,8 +42,8 @@ class Shared:
         """The robot's head, and the journal in `folder`. Raises EmoError."""
         if self._made is None:
             description = RobotDescription.load(robot)
-            head = Head(description, self._bus)
-            self._made = robot, head, Journal(folder, description.names)
+            journal = Journal(folder, description.names)
+            self._made = robot, Head(description, self._bus, journal.step), journal
         if self._made[0] != robot:
             raise EmoError(f"both drivers must have one robot, not {self._made[0]} and {robot}")
         return self._made[1:]
@@ -52,7 +52,7 @@ class Shared:
 class DriverNode(LifecycleNode):
     """`eye_driver` or `mouth_driver`: one class, two groups of motors, one `Head` for both.
 
-    Writes a command when it arrives; its timer goes on in between, and brings the motors to
+    Writes a command when it arrives; the head goes on in between, and brings the motors to
     neutral when commands cease. `~/estop` (std_srvs/SetBool) of either driver stops them all.
     """
 
@@ -68,6 +68,7 @@ class DriverNode(LifecycleNode):
         self._kit = Kit(self, PARAMETERS)
         self._head, self._journal = shared.get(self._kit.text("robot"), self._kit.trace_dir)
         description = self._head.description
+        self._group = group
         self._indices = description.group(group)
         self._names = [description.names[i] for i in self._indices]
         self._known = set(description.names)
@@ -95,7 +96,7 @@ class DriverNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Torque on, from where the servos are; listen."""
-        self._head.activate(self.get_name())
+        self._head.activate(self._group)
         period = 1.0 / self._kit.number("rate_hz")
         self._timer = self.create_timer(period, self._on_timer, clock=self._steady)
         self._subscription = self._kit.subscribe(
@@ -110,7 +111,7 @@ class DriverNode(LifecycleNode):
         if self._timer is not None:
             self.destroy_timer(self._timer)
         self._subscription = self._timer = None
-        self._head.deactivate(self.get_name())
+        self._head.deactivate(self._group)
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -119,12 +120,12 @@ class DriverNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """As deactivate."""
-        self._head.deactivate(self.get_name())
+        self._head.deactivate(self._group)
         return SUCCESS
 
     def stop(self) -> None:
         """The process ends: neutral, torque off, port and records closed."""
-        self._head.deactivate(self.get_name())
+        self._head.deactivate(self._group)
         self._head.close()
         self._journal.close()
 
@@ -136,30 +137,24 @@ class DriverNode(LifecycleNode):
         strange = positions.keys() - self._known
         if strange:
             self._kit.health.fault("unknown_motors", f"no motors {', '.join(sorted(strange))}")
-        mine = {name: positions[name] for name in self._names if name in positions}
-        if not mine:
+        if not any(name in positions for name in self._names):
             return
-        written = self._head.command(mine)
+        stamp_ns = nanoseconds(message.header.stamp)
+        written = self._head.command(positions, (message.source, message.frame, stamp_ns))
         if written is None:
             return
-        self._note(written, message, received)
-        age_ms = (self._kit.now() - nanoseconds(message.header.stamp)) * 1e-6
-        self._kit.health.done(age_ms)
+        now = self._kit.now()
+        wall = now + int((written.time_s - time.monotonic()) * 1e9)
+        self._journal.command(self.get_name(), wall, written, message, received)
+        self._kit.health.done((now - stamp_ns) * 1e-6)
+        self._kit.health.values["limited_by"] = words(written.reasons[self._indices]) or "nothing"
 
     def _on_timer(self) -> None:
-        written = self._head.tick()
-        if written is not None:
-            self._note(written, None, 0)
         measured = self._head.description.to_radians(self._head.measured())[self._indices]
         message = JointState(name=self._names)
         message.header.stamp = self.get_clock().now().to_msg()
         message.position = measured.tolist()
         self._states.publish(message)
-
-    def _note(self, written: Written, message: MotorCommand | None, received: int) -> None:
-        wall = self._kit.now() + int((written.time_s - time.monotonic()) * 1e9)
-        self._journal.note(self.get_name(), wall, written, message, received)
-        self._kit.health.values["limited_by"] = words(written.reasons[self._indices]) or "nothing"
         self._kit.health.values["torque"] = "on" if self._head.torque_on else "off"
         self._kit.health.error = "e-stop is set" if self._head.estopped else ""
 

@@ -23,8 +23,10 @@ from emo_core.robot.bus import ServoBus, make_bus
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.safety import SafetyLayer
 
-#: The way to neutral before torque goes off: period of its steps, and when to give up.
-HOMING_STEP_S, HOMING_LIMIT_S = 0.01, 3.0
+#: Period of the steps between two commands.
+STEP_S = 0.01
+#: The way to neutral before torque goes off may take so long.
+HOMING_LIMIT_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,13 @@ class Written:
 class Head:
     """A robot's servos. Every call is safe from any thread.
 
+    A command is written when it arrives; between commands a thread goes on every 10 ms towards
+    the last one, or to neutral when it is too old.
+
     Args:
         description: the robot.
         bus: its bus; made from the description if not given.
+        on_step: told of each write of the thread.
         clock: monotonic seconds.
     """
 
@@ -55,6 +61,7 @@ class Head:
         self,
         description: RobotDescription,
         bus: ServoBus | None = None,
+        on_step: Callable[[Written], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.description = description
@@ -63,8 +70,11 @@ class Head:
         self._safety = SafetyLayer(description)
         self._lock = threading.RLock()
         self._port: TextIO | None = None
-        self._users: set[str] = set()
+        self._groups: set[str] = set()
         self._torque = False
+        self._on_step = on_step
+        self._stepping: threading.Thread | None = None
+        self._last: tuple[object, Written | None] = (None, None)
 
     @property
     def torque_on(self) -> bool:
@@ -98,53 +108,68 @@ class Head:
                 raise
             self._port = port
 
-    def activate(self, user: str) -> None:
-        """Torque on with the first user, from where the servos are."""
+    def activate(self, group: str) -> None:
+        """Let a group of motors move; with the first one torque comes on, from where they are."""
         with self._lock:
-            if not self._users:
+            if not self._groups:
                 self._safety.reset(self._bus.read(), gentle=True)
                 if not self._safety.estopped:
                     self._bus.torque(True)
                     self._torque = True
-            self._users.add(user)
+            self._groups.add(group)
+            if self._stepping is None:
+                self._stepping = threading.Thread(target=self._step, name="head", daemon=True)
+                self._stepping.start()
 
-    def deactivate(self, user: str) -> None:
-        """The last user to leave brings the face to neutral, and then torque off."""
+    def deactivate(self, group: str) -> None:
+        """The last group to leave brings the face to neutral, and then torque off."""
         with self._lock:
-            if user not in self._users:
+            if group not in self._groups:
                 return
-            self._users.discard(user)
-            if self._users:
+            self._groups.discard(group)
+            if self._groups:
                 return
+            thread, self._stepping = self._stepping, None
+        if thread is not None:
+            thread.join()
+        with self._lock:
             try:
                 self._safety.home()
                 give_up = self._clock() + HOMING_LIMIT_S
                 while self._torque and not self._safety.at_neutral and self._clock() < give_up:
                     self._write(None)
-                    time.sleep(HOMING_STEP_S)
+                    time.sleep(STEP_S)
             finally:
                 self._bus.torque(False)
                 self._torque = False
 
     def close(self) -> None:
         """Torque off whoever still uses it, and give the port back."""
+        for group in list(self._groups):
+            self.deactivate(group)
         with self._lock:
-            for user in list(self._users):
-                self.deactivate(user)
             if self._port is not None:
                 self._bus.close()
                 self._port.close()
                 self._port = None
 
-    def command(self, positions: Mapping[str, float]) -> Written | None:
-        """Write a command at once, within what is safe. None while nobody may move."""
-        with self._lock:
-            return self._write(positions) if self._users else None
+    def command(self, positions: Mapping[str, float], key: object = None) -> Written | None:
+        """Write a command at once, within what is safe. None while nothing may move.
 
-    def tick(self) -> Written | None:
-        """Go on towards the last command, or to neutral if it is too old."""
+        Motors of groups that are not active are left out. A command with the `key` of the one
+        before is the same one, come to another driver: it was written already.
+        """
         with self._lock:
-            return self._write(None) if self._users else None
+            if not self._groups:
+                return None
+            if key is None or key != self._last[0]:
+                mine = {
+                    motor.name: positions[motor.name]
+                    for motor in self.description.motors
+                    if motor.group in self._groups and motor.name in positions
+                }
+                self._last = key, self._write(mine)
+            return self._last[1]
 
     def measured(self) -> NDArray[np.float64]:
         """(M,) where the servos are."""
@@ -163,9 +188,22 @@ class Head:
                 return
             self._safety.reset(self._bus.read(), gentle=True)
             self._safety.release()
-            if self._users:
+            if self._groups:
                 self._bus.torque(True)
                 self._torque = True
+
+    def _step(self) -> None:
+        """The thread's work."""
+        due = time.monotonic()
+        while True:
+            due = max(due + STEP_S, time.monotonic())
+            time.sleep(max(due - time.monotonic(), 0.0))
+            with self._lock:
+                if self._stepping is not threading.current_thread():
+                    return
+                written = self._write(None)
+            if written is not None and self._on_step is not None:
+                self._on_step(written)
 
     def _write(self, command: Mapping[str, float] | None) -> Written | None:
         sent = self._safety.step(command, self._clock())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,50 +30,54 @@ def _words(bits: int) -> str:
     return " ".join(flag.name.lower() for flag in Reason if flag & bits and flag.name)
 
 
+def _row(time_ns: int, about: str, written: Written) -> str:
+    positions = ",".join(f"{value:.6g}" for value in written.positions.tolist())
+    return f"{seconds(time_ns)},{about},{words(written.reasons)},{positions}"
+
+
 class Journal:
     """Two CSV files in `folder` (none if empty), written by both drivers.
 
-    sent.csv has a row for each write. `frame`, `stamp`, `target_time` and `source` are empty
-    where a timer went on towards the command before. latency.csv has a row for each command
-    and driver: milliseconds from `stamp` to each stage's publication, to the arrival at the
-    driver and to the end of the write.
+    sent.csv has a row for each write; `source`, `frame`, `stamp` and `target_time` are empty where
+    the head went on towards the command before. latency.csv has a row for each command and driver:
+    milliseconds from `stamp` to each stage's publication, to the arrival at the driver and to the
+    end of the write.
     """
 
     def __init__(self, folder: str, motors: Sequence[str]) -> None:
-        head = ["time", "driver", "source", "frame", "stamp", "target_time", "limited_by"]
+        head = ["time", "source", "frame", "stamp", "target_time", "limited_by"]
         self._sent = Record(folder, "sent.csv", [*head, *motors])
         stages = ["frame", "stamp", "driver", "source", *STAGES, "received", "written"]
         self._latency = Record(folder, "latency.csv", stages)
         self._lock = threading.Lock()
+        self._written: Written | None = None
 
-    def note(
-        self,
-        driver: str,
-        time_ns: int,
-        written: Written,
-        message: MotorCommand | None,
-        received_ns: int,
+    def step(self, written: Written) -> None:
+        """A write between commands."""
+        if self._sent:
+            wall = time.time_ns() + int((written.time_s - time.monotonic()) * 1e9)
+            with self._lock:
+                self._sent.write(_row(wall, ",,,", written))
+
+    def command(
+        self, driver: str, time_ns: int, written: Written, message: MotorCommand, received_ns: int
     ) -> None:
-        """One write, for the command `message`, or by the timer."""
+        """The write of a command, as one driver received it; both tell of the same write."""
         if not self._sent:
             return
-        about = ",,,"
-        if message is not None:
-            stamp = nanoseconds(message.header.stamp)
-            target = nanoseconds(message.target_time)
-            about = f"{message.source},{message.frame},{seconds(stamp)},{seconds(target)}"
-        limits = words(written.reasons)
-        row = ",".join(f"{value:.6g}" for value in written.positions.tolist())
+        stamp, target = nanoseconds(message.header.stamp), nanoseconds(message.target_time)
+        about = f"{message.source},{message.frame},{seconds(stamp)},{seconds(target)}"
+        ages = [*message.stage_ms[: len(STAGES)]]
+        ages += [float("nan")] * (len(STAGES) - len(ages))
+        ages += [(received_ns - stamp) * 1e-6, (time_ns - stamp) * 1e-6]
+        times = ",".join(f"{age:.4f}" for age in ages)
         with self._lock:
-            self._sent.write(f"{seconds(time_ns)},{driver},{about},{limits},{row}")
-            if message is not None:
-                ages = [*message.stage_ms[: len(STAGES)]]
-                ages += [float("nan")] * (len(STAGES) - len(ages))
-                ages += [(received_ns - stamp) * 1e-6, (time_ns - stamp) * 1e-6]
-                times = ",".join(f"{age:.4f}" for age in ages)
-                self._latency.write(
-                    f"{message.frame},{seconds(stamp)},{driver},{message.source},{times}"
-                )
+            if written is not self._written:
+                self._written = written
+                self._sent.write(_row(time_ns, about, written))
+            self._latency.write(
+                f"{message.frame},{seconds(stamp)},{driver},{message.source},{times}"
+            )
 
     def close(self) -> None:
         """Put everything on disk."""

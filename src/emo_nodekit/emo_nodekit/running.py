@@ -25,7 +25,7 @@ from emo_core.errors import EmoError
 HOPELESS = 2
 
 #: A thread that computes in Python gives way this often (Python's own default is 5 ms).
-SWITCH_S = 0.0005
+SWITCH_S = 0.00005
 
 
 class Spinner:

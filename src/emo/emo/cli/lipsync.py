@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     """Set ROS up, run the graph, leave the results."""
     if bool(args.speech) == args.mic:
         raise EmoError("give either a recording or --mic: ./emo lipsync SPEECH")
-    if not 0.0 <= args.mouth_gain <= 3.0:
-        raise EmoError(f"--mouth-gain is {args.mouth_gain:g}: give 0 to 3")
+    if not 0.0 <= args.mouth_gain <= 5.0:
+        raise EmoError(f"--mouth-gain is {args.mouth_gain:g}: give 0 to 5")
     _check_input(args)
     from emo.ros_setup import enter_ros
 
