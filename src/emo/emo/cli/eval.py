@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "'emo data prepare' made. Videos are tracked once and kept in a cache.",
     )
     lipsync.add_argument("dir", type=Path, metavar="DIR", help="videos or prepared clips")
-    lipsync.add_argument("--variant", default="full", help="model: full (default), live or a name")
+    lipsync.add_argument("--variant", default="full", help="model: full (default), live, or a folder")
     which = lipsync.add_mutually_exclusive_group()
     which.add_argument(
         "--split", help="part of DIR's splits.json (default test; without splits.json: all clips)"
@@ -72,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for command in (lipsync, apc, skew):
         add_json(command)
+        # Also after WHAT, where it is typed; without a default, which would undo the one before.
+        command.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
 
 
 def run(args: argparse.Namespace) -> int:
