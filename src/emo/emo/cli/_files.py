@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emo_core.errors import EmoError
 
 #: Rows of a streamed array stay in memory up to this many bytes, then go to a file.
-SPOOL_BYTES = 64_000_000
+SPOOL_BYTES = 16_000_000
 
 
 def check_output(path: str, suffixes: tuple[str, ...]) -> Path:

@@ -1,7 +1,7 @@
 """The simulated robot speaks a bundled sentence: see and hear that everything works.
 
-Leaves demo.mp4 (sound, landmarks and robot side by side), contact.png (six moments of it) and
-index.html in the output folder, and opens the page where there is a display.
+Leaves demo.mp4 (sound, landmarks and robot side by side), demo.png (a frame of it), contact.png
+(six moments) and index.html in the output folder, and opens the page where there is a display.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
                 moments.append((n / FPS, picture.copy()))
 
         frames = animate_mp4(recording, speaker, part, Heard(), f"“{WORDS}”", look)
-    write_contact_sheet(sheet, moments)
+    write_png(folder / "demo.png", moments[MOMENTS // 2 - 1][1])  # an open mouth, half-way through
+    write_png(sheet, contact_sheet(moments))
     page.write_text(_page(), encoding="utf-8")
     opened = not args.headless and _open(page)
     report = {
@@ -96,8 +97,8 @@ def telling_moments(faces: NDArray[np.float32]) -> set[int]:
     return {int(part[pick[n % 2](openings[part])]) for n, part in enumerate(parts)}
 
 
-def write_contact_sheet(path: Path, moments: list[tuple[float, Image]]) -> None:
-    """Human and robot face at each moment, above one another; PNG."""
+def contact_sheet(moments: list[tuple[float, Image]]) -> Image:
+    """Human and robot face at each moment, above one another."""
     import cv2
 
     from emo_core.viz import draw, film
@@ -116,8 +117,15 @@ def write_contact_sheet(path: Path, moments: list[tuple[float, Image]]) -> None:
     sheet[52 : 52 + body.shape[0], 16:-16] = body
     draw.put_text(sheet, "emo", (18, 13), 20, draw.SOUND, bold=True)
     draw.put_text(sheet, f"“{WORDS}”", (80, 16), 16)
+    return sheet
+
+
+def write_png(path: Path, image: Image) -> None:
+    """Write a BGR picture, small."""
+    import cv2
+
     with whole_file(path) as part:
-        good, data = cv2.imencode(".png", sheet, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        good, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])
         if not good:
             raise EmoError(f"cannot encode {path}: the picture library has no PNG")
         part.write_bytes(data.tobytes())
@@ -149,7 +157,7 @@ def _page() -> str:
 </style>
 <main>
 <h1><b>emo</b> {html.escape(WORDS)}</h1>
-<video src="demo.mp4" controls autoplay></video>
+<video src="demo.mp4" poster="demo.png" controls autoplay></video>
 <p>Left: the sound, how far the mouths open, and the motors. Middle: the face that the model
 imagines for the sound. Right: the simulated robot, its servos with their limits and lag.</p>
 <img src="contact.png" alt="Human and robot face at six moments of the sentence">

@@ -1,0 +1,82 @@
+"""demo and doctor: what they leave and what they say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+
+import av
+import pytest
+
+from emo.cli import demo, doctor
+from emo_core.paths import share_dir
+
+
+def test_demo_leaves_a_film_a_sheet_and_a_page(emo, tmp_path):
+    result = emo("demo", "--out", tmp_path / "new" / "demo", "--headless", "--json")
+    assert result.status == 0, result.err
+    report = json.loads(result.out)
+    assert report["opened"] is False
+    with av.open(report["video"]) as film:
+        video, audio = film.streams.video[0], film.streams.audio[0]
+        assert video.frames == report["frames"]
+        seconds = float(video.duration * video.time_base)
+        assert seconds == pytest.approx(report["frames"] / 25, abs=0.01)
+        assert float(audio.duration * audio.time_base) == pytest.approx(seconds, abs=0.1)
+        assert (video.codec_context.name, audio.codec_context.name) == ("h264", "aac")
+    with open(report["contact_sheet"], "rb") as sheet:
+        head = sheet.read(24)
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", head[16:24])[0] > 1000
+    page = open(report["page"], encoding="utf-8").read()
+    assert 'src="demo.mp4"' in page
+    assert 'src="contact.png"' in page
+
+
+def test_demo_without_a_display_opens_nothing(monkeypatch, tmp_path):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(demo.sys, "platform", "linux")
+    assert demo._open(tmp_path / "index.html") is False
+
+
+def test_demo_where_nothing_can_be_written(emo):
+    assert "cannot make the output folder" in emo("demo", "--out", "/proc/demo").error_line
+
+
+def test_bundled_recording_is_small():
+    assert demo.SENTENCE.stat().st_size < 250_000
+
+
+def test_doctor_finds_the_offline_path_whole(emo):
+    result = emo("doctor", "--json")
+    report = json.loads(result.out)
+    broken = [f for f in report["findings"] if f["offline"] and f["status"] != "ok"]
+    assert broken == []
+    assert (result.status, report["offline_works"]) == (0, True)
+    names = {finding["name"] for finding in report["findings"]}
+    assert {"python", "packages", "ffmpeg", "models", "ros", "messages", "compiler"} <= names
+    assert {"cameras", "serial", "disk", "display"} <= names
+    for finding in report["findings"]:
+        if finding["status"] != "ok":
+            assert finding["remedy"], finding
+
+
+def test_doctor_names_a_broken_model_and_fails(emo, tmp_path, monkeypatch):
+    shutil.copytree(share_dir() / "models", tmp_path / "models")
+    (tmp_path / "config").symlink_to(share_dir() / "config")
+    (tmp_path / "models" / "apc" / "model.onnx").write_bytes(b"half a model")
+    monkeypatch.setenv("EMO_SHARE", str(tmp_path))
+    result = emo("doctor")
+    assert result.status == 1
+    assert "missing  models" in result.out
+    assert "apc" in result.out
+    assert "The offline path does not work" in result.out
+
+
+def test_doctor_reads_the_list_of_packages():
+    wanted = doctor._PIN.match('mediapipe==0.10.21; platform_machine != "aarch64"   # the last')
+    assert wanted is not None
+    assert wanted.groups()[:4] == ("mediapipe", "0.10.21", "!=", "aarch64")
+    assert doctor._PIN.match("# nothing") is None
