@@ -35,7 +35,8 @@ _STAGES = (
 def summarize(path: Path) -> dict[str, Any]:
     """Figures of one run.
 
-    A frame's age is that of the write, its arrival that at the first driver. Dropped are the frames of the stream that never came to the bus.
+    A frame's age is that of the write, its arrival that at the first driver. Dropped are the
+    frames of the stream that never came to the bus.
 
     Returns:
         `{"frames", "dropped", "end_to_end_ms": {"p50", "p95", "p99"}, "stages_ms": {...}}`; the

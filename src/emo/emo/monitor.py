@@ -6,12 +6,12 @@ import time
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from emo_interfaces.msg import MotorCommand
 from rclpy.node import Node
 from rclpy.qos import qos_profile_system_default
 from sensor_msgs.msg import JointState
 
 from emo_core.robot.description import RobotDescription
-from emo_interfaces.msg import MotorCommand
 from emo_nodekit import qos
 
 #: A motor this near to neutral (share of its stroke) is there.
@@ -61,7 +61,7 @@ class Monitor(Node):
 
     def _on_joints(self, message: JointState) -> None:
         names = self._robot.names
-        for name, angle in zip(message.name, message.position):
+        for name, angle in zip(message.name, message.position, strict=False):
             if name in names:
                 i = names.index(name)
                 self._positions[i] = (angle - self._low[i]) / self._span[i]

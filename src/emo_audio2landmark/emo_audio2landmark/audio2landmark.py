@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from emo_interfaces.msg import FaceLandmarks, SpeechFeatures
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -10,7 +11,6 @@ from emo_core.audio.mel import HOP, WINDOW
 from emo_core.audio.sources import SAMPLE_RATE
 from emo_core.face.tracking import load_face
 from emo_core.lipsync.audio2landmark import Audio2Landmark
-from emo_interfaces.msg import FaceLandmarks, SpeechFeatures
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import feature_frames, floats, nanoseconds, stages, stamp

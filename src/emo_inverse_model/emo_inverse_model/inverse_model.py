@@ -6,12 +6,12 @@ Runs once for each pipeline, in its namespace (`lipsync`, `mimic`).
 from __future__ import annotations
 
 import numpy as np
+from emo_interfaces.msg import FaceLandmarks, MotorCommand
 from rclpy.node import Node
 
 from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.inverse_model import InverseModel
-from emo_interfaces.msg import FaceLandmarks, MotorCommand
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import floats, landmark_points, nanoseconds, stages

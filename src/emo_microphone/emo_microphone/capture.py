@@ -105,7 +105,7 @@ class Capture:
                     try:
                         samples, now = heard.get(timeout=SILENT_DEVICE_S)
                     except queue.Empty:
-                        reports.fault("lost_device", "microphone: no sound arrives, opening it again")
+                        reports.fault("lost_device", "microphone: no sound, opening it again")
                         break
                     delay = FIRST_DELAY_S
                     yield self._placed(samples, now)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+from emo_interfaces.msg import AudioChunk
 from rclpy.node import Node
 from std_msgs.msg import Header
 
 from emo_core.audio.sources import SAMPLE_RATE
 from emo_core.errors import EmoError
-from emo_interfaces.msg import AudioChunk
 from emo_microphone.capture import Capture
 from emo_microphone.pacing import Pacer
 from emo_microphone.recording import Recording

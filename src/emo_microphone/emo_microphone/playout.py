@@ -21,6 +21,8 @@ WINDOW = 25
 #: A delay that is wrong by less is left alone; by more, it is mended in the next silence; by more
 #: than `URGENT_NS`, at once.
 TOLERATED_NS, URGENT_NS = 3_000_000, 40_000_000
+#: Planned chunks that are kept for a sound card that does not take them.
+MOST_CHUNKS = 500
 #: Below this peak amplitude (-50 dBFS) nobody hears a cut.
 SILENCE = 0.003
 
@@ -40,15 +42,17 @@ class Playout:
     Args:
         rate: samples per second.
         lag_ns: from a command to half of the motion.
+        keep: whether a sound card will `pull` what was planned.
     """
 
-    def __init__(self, rate: int, lag_ns: int) -> None:
+    def __init__(self, rate: int, lag_ns: int, keep: bool = True) -> None:
         self._ns = 1_000_000_000 / rate
         self._lag_ns = lag_ns
         self._seen: deque[int] = deque(maxlen=WINDOW)
         self._held: list[tuple[int, Samples, int]] = []
         self.delay_ns: int | None = None
-        self._queue: deque[Chunk] = deque()
+        self._queue: deque[Chunk] = deque(maxlen=MOST_CHUNKS if keep else 0)
+        self._playing = False
         self._lock = threading.Lock()
 
     def measure(self, target_ns: int, now_ns: int) -> None:
@@ -125,5 +129,3 @@ class Playout:
             else:
                 self._playing = filled == count and self._playing
         return out
-
-    _playing = False

@@ -6,12 +6,12 @@ import time
 from typing import Any
 
 import numpy as np
+from emo_interfaces.msg import AudioChunk, MotorCommand
 from rclpy.node import Node
 from std_msgs.msg import Header
 
 from emo_core.audio.sources import SAMPLE_RATE
 from emo_core.robot.description import RobotDescription
-from emo_interfaces.msg import AudioChunk, MotorCommand
 from emo_microphone.playout import Playout
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
@@ -45,10 +45,12 @@ class SpeakerNode(Node):
         super().__init__("speaker", **placed(namespace, parameters, remappings))
         self._kit = Kit(self, PARAMETERS)
         lag_s = RobotDescription.load(self._kit.text("robot")).servo_lag_s
-        self._playout = Playout(SAMPLE_RATE, round(lag_s * 1e9))
         self._first_heard: float | None = None
         self._publisher = self.create_publisher(AudioChunk, "audio_played", qos.STREAM)
+        self._playout = Playout(SAMPLE_RATE, round(lag_s * 1e9))
         self._stream = self._open_device()
+        if self._stream is None:
+            self._playout = Playout(SAMPLE_RATE, round(lag_s * 1e9), keep=False)
         self._kit.health.values["output"] = "null" if self._stream is None else "device"
         self._kit.subscribe(AudioChunk, "audio", self._on_audio, qos.STREAM)
         self._kit.subscribe(MotorCommand, "motor_command", self._on_command, qos.FRAMES)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from emo_interfaces.msg import ArbiterState, MotorCommand
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_msgs.msg import Header
 
 from emo_core.robot.description import GROUPS, RobotDescription
-from emo_interfaces.msg import ArbiterState, MotorCommand
 from emo_motor_drivers.arbitration import Arbitration
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from emo_interfaces.msg import MotorCommand
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.subscription import Subscription
@@ -14,7 +15,6 @@ from std_srvs.srv import SetBool
 from emo_core.errors import EmoError
 from emo_core.robot.bus import ServoBus
 from emo_core.robot.description import RobotDescription
-from emo_interfaces.msg import MotorCommand
 from emo_motor_drivers.head import Head
 from emo_motor_drivers.journal import Journal, words
 from emo_nodekit import qos

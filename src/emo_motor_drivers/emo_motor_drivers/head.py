@@ -132,14 +132,18 @@ class Head:
             thread, self._stepping = self._stepping, None
         if thread is not None:
             thread.join()
-        with self._lock:
-            try:
+        try:
+            with self._lock:
                 self._safety.home()
-                give_up = self._clock() + HOMING_LIMIT_S
-                while self._torque and not self._safety.at_neutral and self._clock() < give_up:
-                    self._write(None)
-                    time.sleep(STEP_S)
-            finally:
+            give_up = self._clock() + HOMING_LIMIT_S
+            while self._torque and not self._safety.at_neutral and self._clock() < give_up:
+                with self._lock:
+                    written = self._write(None)
+                if written is not None and self._on_step is not None:
+                    self._on_step(written)
+                time.sleep(STEP_S)
+        finally:
+            with self._lock:
                 self._bus.torque(False)
                 self._torque = False
 

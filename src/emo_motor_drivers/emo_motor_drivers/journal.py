@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+from emo_interfaces.msg import MotorCommand
 from numpy.typing import NDArray
 
 from emo_core.robot.safety import Reason
-from emo_interfaces.msg import MotorCommand
 from emo_motor_drivers.head import Written
 from emo_nodekit.messages import nanoseconds
 from emo_nodekit.records import Record, seconds

@@ -12,7 +12,7 @@ from rclpy.subscription import Subscription
 
 from emo_core.errors import EmoError
 from emo_nodekit.health import Health
-from emo_nodekit.messages import BadMessage
+from emo_nodekit.messages import BadMessageError
 from emo_nodekit.parameters import TRACE_DIR, Parameter, Value, declare, overrides
 
 Message = TypeVar("Message")
@@ -79,7 +79,7 @@ class Kit:
         def guarded(message: Message) -> None:
             try:
                 callback(message)
-            except (BadMessage, EmoError) as error:
+            except (BadMessageError, EmoError) as error:
                 self.health.fault("bad_messages", f"{topic}: {error}")
 
         return self._node.create_subscription(kind, topic, guarded, qos, callback_group=group)

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from emo_interfaces.msg import AudioChunk, FaceLandmarks, MotorCommand, SpeechFeatures
 from numpy.typing import ArrayLike, NDArray
 
-from emo_interfaces.msg import AudioChunk, FaceLandmarks, MotorCommand, SpeechFeatures
 
-
-class BadMessage(ValueError):
+class BadMessageError(ValueError):
     """A message that cannot be used. It is counted, reported and forgotten; the node goes on."""
 
 
@@ -36,25 +35,25 @@ def numbers(field: Any, name: str) -> NDArray[np.float32]:
     """A float32[] field as an array.
 
     Raises:
-        BadMessage: a number in it is not finite.
+        BadMessageError: a number in it is not finite.
     """
     values = np.asarray(field, dtype=np.float32)
     if not np.isfinite(values).all():
-        raise BadMessage(f"{name} holds numbers that are not finite")
+        raise BadMessageError(f"{name} holds numbers that are not finite")
     return values
 
 
 def audio_samples(message: AudioChunk, rate: int) -> NDArray[np.float32]:
-    """Samples of a chunk, float32 (n,). Raises BadMessage."""
+    """Samples of a chunk, float32 (n,). Raises BadMessageError."""
     if message.sample_rate != rate:
-        raise BadMessage(f"audio at {message.sample_rate} Hz: the graph works at {rate} Hz")
+        raise BadMessageError(f"audio at {message.sample_rate} Hz: the graph works at {rate} Hz")
     return numbers(message.data, "audio")
 
 
 def feature_frames(message: SpeechFeatures, dim: int) -> NDArray[np.float32]:
-    """Frames of a message, float32 (n, dim). Raises BadMessage."""
+    """Frames of a message, float32 (n, dim). Raises BadMessageError."""
     if message.dim != dim or len(message.data) % dim:
-        raise BadMessage(
+        raise BadMessageError(
             f"speech features with {len(message.data)} numbers of dimension {message.dim}: "
             f"the model expects {dim}"
         )
@@ -62,9 +61,9 @@ def feature_frames(message: SpeechFeatures, dim: int) -> NDArray[np.float32]:
 
 
 def landmark_points(message: FaceLandmarks, points: int, dimensions: int) -> NDArray[np.float32]:
-    """Points of a valid frame, float32 (points, dimensions). Raises BadMessage."""
+    """Points of a valid frame, float32 (points, dimensions). Raises BadMessageError."""
     if message.dim != dimensions or len(message.points) != points * dimensions:
-        raise BadMessage(
+        raise BadMessageError(
             f"landmarks with {len(message.points)} numbers of dimension {message.dim}: "
             f"expected {points} x {dimensions}"
         )
@@ -72,13 +71,13 @@ def landmark_points(message: FaceLandmarks, points: int, dimensions: int) -> NDA
 
 
 def motor_positions(message: MotorCommand) -> dict[str, float]:
-    """Motor name -> position of a valid command. Raises BadMessage."""
+    """Motor name -> position of a valid command. Raises BadMessageError."""
     if len(message.names) != len(message.positions):
-        raise BadMessage(
+        raise BadMessageError(
             f"command with {len(message.names)} names and {len(message.positions)} positions"
         )
     positions = numbers(message.positions, "motor command")
-    return dict(zip(message.names, positions.tolist()))
+    return dict(zip(message.names, positions.tolist(), strict=False))
 
 
 def stages(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -55,3 +56,23 @@ class Record:
 def seconds(nanoseconds: int) -> str:
     """Nanoseconds as decimal seconds, nothing lost: `1700000000.123456789`."""
     return f"{nanoseconds // 1_000_000_000}.{nanoseconds % 1_000_000_000:09d}"
+
+
+def unused(path: Path) -> Path:
+    """`path`, or with a number where a run before left it; its folder is made.
+
+    Raises:
+        EmoError: the folder cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EmoError(
+            f"cannot make {path.parent} ({error.strerror}): give a folder that can be written"
+        ) from None
+    free = path
+    for number in itertools.count(2):
+        if not free.exists():
+            break
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free

@@ -20,7 +20,6 @@ from rclpy.signals import SignalHandlerOptions
 
 from emo_core.errors import EmoError
 
-
 #: Exit status of a process that no restart can mend (a missing model, a wrong parameter).
 HOPELESS = 2
 
@@ -29,14 +28,17 @@ SWITCH_S = 0.00005
 
 
 class Spinner:
-    """Spins nodes in threads. A node may have `stop()`: called last, while nothing spins it."""
+    """Spins nodes in threads.
+
+    A node may have `stop()`: called at the end, while it still spins, before it is destroyed.
+    """
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._nodes = list(nodes)
         self._executors = [SingleThreadedExecutor() for _ in nodes]
-        self._threads = []
+        self._threads: list[threading.Thread] = []
         self.failed = threading.Event()
-        for node, executor in zip(self._nodes, self._executors):
+        for node, executor in zip(self._nodes, self._executors, strict=False):
             executor.add_node(node)
             thread = threading.Thread(
                 target=self._spin, args=(executor,), name=node.get_name(), daemon=True
@@ -61,16 +63,15 @@ class Spinner:
             raise
 
     def stop(self) -> None:
-        """Stop spinning, let each node end its work, destroy it. In the order of the graph
-        turned around: sources first, so that the drivers are the last."""
-        for executor in self._executors:
-            executor.shutdown(timeout_sec=2.0)
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(timeout=2.0)
-        for node in reversed(self._nodes):
+        """End the nodes one by one, the last first: sources before the drivers they command."""
+        for node, executor, thread in reversed(
+            list(zip(self._nodes, self._executors, self._threads, strict=False))
+        ):
             if hasattr(node, "stop"):
                 node.stop()
+            executor.shutdown(timeout_sec=2.0)
+            if thread.is_alive():
+                thread.join(timeout=2.0)
             node.destroy_node()
 
 

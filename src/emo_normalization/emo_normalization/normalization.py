@@ -5,6 +5,7 @@ Runs once for each pipeline, in its namespace (`lipsync`, `mimic`).
 
 from __future__ import annotations
 
+from emo_interfaces.msg import FaceLandmarks
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -14,7 +15,6 @@ from emo_core.face.tracking import load_face
 from emo_core.paths import models_dir
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.normalization import DEFAULT_ALPHA, Normalizer, Profile
-from emo_interfaces.msg import FaceLandmarks
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import floats, landmark_points, nanoseconds, stages

@@ -12,6 +12,8 @@ from emo_core.viz.video import VideoWriter
 
 FPS = 25
 PERIOD_NS = 1_000_000_000 // FPS
+#: Sound that is due this close to the end of the sound before is its continuation.
+JITTER_S = 0.004
 
 
 class Film:
@@ -49,19 +51,25 @@ class Film:
         first_ns = end_ns - round(len(samples) * 1e9 / self._rate)
         if self._start_ns is None:
             self._start_ns = first_ns
-        if len(samples):
-            self._writer.add_audio(samples, max((first_ns - self._start_ns) * 1e-9, 0.0))
+        if not len(samples):
+            return
+        at_s = max((first_ns - self._start_ns) * 1e-9, 0.0)
+        # Stamps jitter by some microseconds: what follows on stays whole.
+        follows = abs(at_s - self._writer.audio_s) < JITTER_S
+        self._writer.add_audio(samples, None if follows else at_s)
 
-    def advance(self, known_until_ns: int) -> NDArray[np.uint8] | None:
-        """Take the next picture if its time is known by now; returns it."""
+    def advance(self, known_until_ns: int) -> tuple[NDArray[np.uint8], int] | None:
+        """Take the next picture if its time is known by now; returns it and its time."""
         due = self.next_ns
         if due is None or due > known_until_ns:
             return None
         picture = self._draw(due)
         self._writer.add_frame(picture, self._frames / FPS)
         self._frames += 1
-        return picture
+        return picture, due
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file; one without a picture is removed."""
         self._writer.close()
+        if self._frames == 0:
+            self._writer.path.unlink(missing_ok=True)

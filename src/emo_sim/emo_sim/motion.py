@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from emo_core.robot.description import RobotDescription
 
 #: Memory of the past.
-KEPT_NS = 5_000_000_000
+KEPT_NS = 60_000_000_000
 
 
 class Motion:
@@ -55,11 +55,12 @@ class Motion:
         out = self._neutral.copy()
         with self._lock:
             for motors, past in self._past.items():
-                after = next((i for i, (when, _) in enumerate(past) if when >= time_ns), None)
-                if after is None or after == 0:
-                    out[list(motors)] = past[-1 if after is None else 0][1]
-                    continue
-                (t0, before), (t1, later) = past[after - 1], past[after]
-                share = (time_ns - t0) / (t1 - t0)
-                out[list(motors)] = before + share * (later - before)
+                later = past[-1]
+                for when, values in reversed(past):
+                    if when <= time_ns:
+                        break
+                    later = when, values
+                span = later[0] - when
+                share = min(max((time_ns - when) / span, 0.0), 1.0) if span > 0 else 0.0
+                out[list(motors)] = values + share * (later[1] - values)
         return out

@@ -8,17 +8,19 @@ import threading
 from pathlib import Path
 
 import numpy as np
+from emo_interfaces.msg import AudioChunk
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
 from emo_core.audio.sources import SAMPLE_RATE
+from emo_core.errors import EmoError
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.render import Renderer
-from emo_interfaces.msg import AudioChunk
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
-from emo_nodekit.messages import BadMessage, audio_samples, nanoseconds, stamp
+from emo_nodekit.messages import BadMessageError, audio_samples, nanoseconds, stamp
 from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.records import unused
 from emo_nodekit.running import run
 from emo_sim.film import PERIOD_NS, Film
 from emo_sim.motion import Motion
@@ -26,7 +28,7 @@ from emo_sim.web import Web
 
 PARAMETERS = (
     Parameter("robot", "sim", "a name in config/robots, or a YAML file with a simulator section"),
-    Parameter("port", 0, "of a web page with the live picture, this machine only; 0: none", 0, 65535),
+    Parameter("port", 0, "of a web page (this machine only) with the picture; 0: none", 0, 65535),
     Parameter("record", "robot.mp4", "file in trace_dir for picture and sound; empty: none"),
 )
 
@@ -52,8 +54,7 @@ class RobotViewNode(Node):
         size = (first.shape[1], first.shape[0])
         self._film: Film | None = None
         if self._kit.trace_dir and self._kit.text("record"):
-            path = Path(self._kit.trace_dir) / self._kit.text("record")
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path = unused(Path(self._kit.trace_dir) / self._kit.text("record"))
             self._film = Film(path, size, SAMPLE_RATE, self._draw)
         port = int(self._kit.number("port"))
         self._web = Web(port) if port else None
@@ -74,8 +75,8 @@ class RobotViewNode(Node):
 
     def _on_joints(self, message: JointState) -> None:
         if len(message.name) != len(message.position) or not np.isfinite(message.position).all():
-            raise BadMessage("names and positions do not match, or are not finite")
-        radians = dict(zip(message.name, message.position))
+            raise BadMessageError("names and positions do not match, or are not finite")
+        radians = dict(zip(message.name, message.position, strict=False))
         self._motion.add(nanoseconds(message.header.stamp), radians)
 
     def _on_audio(self, message: AudioChunk) -> None:
@@ -88,30 +89,36 @@ class RobotViewNode(Node):
     def _work(self) -> None:
         """Draw each picture as soon as its time is known; in the film none is left out."""
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-        live_ns = 0
-        try:
-            while True:
-                last = self._ended.is_set()
-                while self._film is not None and not self._sound.empty():
-                    self._film.sound(*self._sound.get())
-                known = self._motion.known_until()
-                picture = None
-                if known is not None and self._film is not None:
-                    picture = self._film.advance(known)
-                    due = self._film.next_ns or known
-                if picture is None and known is not None and known >= live_ns + PERIOD_NS:
-                    if self._film is None or self._film.next_ns is None:
-                        picture, due = self._draw(known), known
-                if picture is not None:
-                    live_ns = due
-                    self._show(picture, due)
-                elif last:
-                    return
-                else:
-                    self._ended.wait(0.005)
-        finally:
-            if self._film is not None:
-                self._film.close()
+        shown_ns = 0
+        while True:
+            last = self._ended.is_set()
+            try:
+                drawn = self._next(shown_ns)
+            except EmoError as error:  # the disk is full: the picture goes on, the film does not
+                self._kit.health.error = str(error)
+                self.get_logger().error(str(error))
+                self._film, drawn = None, None
+            if drawn is not None:
+                picture, shown_ns = drawn
+                self._show(picture, shown_ns)
+            elif last:
+                break
+            else:
+                self._ended.wait(0.005)
+        if self._film is not None:
+            self._film.close()
+
+    def _next(self, shown_ns: int) -> tuple[np.ndarray, int] | None:
+        """The next picture that can be drawn, and its time."""
+        known = self._motion.known_until()
+        if self._film is not None:
+            while not self._sound.empty():
+                self._film.sound(*self._sound.get())
+            if self._film.next_ns is not None:
+                return self._film.advance(known) if known is not None else None
+        if known is None or known < shown_ns + PERIOD_NS:
+            return None
+        return self._draw(known), known
 
     def _show(self, picture: np.ndarray, time_ns: int) -> None:
         if self._web is not None:

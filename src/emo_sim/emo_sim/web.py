@@ -33,7 +33,7 @@ class Web:
         view = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 (the base class's name)
+            def do_GET(self) -> None:
                 view._answer(self)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002

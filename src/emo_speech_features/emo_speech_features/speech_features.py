@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from emo_interfaces.msg import AudioChunk, SpeechFeatures
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -10,7 +11,6 @@ from emo_core.audio.activity import SpeechActivity
 from emo_core.audio.apc import Apc
 from emo_core.audio.mel import HOP, WINDOW, LogMel
 from emo_core.audio.sources import SAMPLE_RATE
-from emo_interfaces.msg import AudioChunk, SpeechFeatures
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import audio_samples, floats, nanoseconds, stamp

@@ -39,7 +39,7 @@ LINGER_S = 0.3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("speech", nargs="?", metavar="SPEECH", help="a recording: wav, flac, mp4...")
+    parser.add_argument("speech", nargs="?", metavar="SPEECH", help="a recording: wav, mp3, mp4...")
     parser.add_argument("--mic", action="store_true", help="the microphone instead of a recording")
     parser.add_argument("--device", default="", help="which microphone: a name or a number")
     parser.add_argument("--robot", default="sim", metavar="NAME|FILE", help="default: sim")
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=sorted(VARIANTS),
         help="full (240 ms; default for a recording) or live (default for the microphone)",
     )
-    parser.add_argument("--face", metavar="FACE", help="whose face: .npz of emo track, image, video")
+    parser.add_argument("--face", metavar="FACE", help="whose face: a .npz of track, image, video")
     parser.add_argument("--mouth-gain", type=float, default=1.0, help="factor on the opening")
     parser.add_argument("--namespace", default="", help="the robot's namespace")
     add_json(parser)
@@ -92,10 +92,14 @@ def _check_input(args: argparse.Namespace) -> None:
         return
     try:
         import sounddevice
-
+    except OSError as error:
+        raise EmoError(
+            f"no microphone can be used ({error}): install PortAudio (apt install libportaudio2)"
+        ) from None
+    try:
         device = int(args.device) if args.device.isdigit() else args.device or None
         sounddevice.query_devices(device, "input")
-    except (OSError, ValueError) as error:  # PortAudioError is an OSError on no version
+    except (sounddevice.PortAudioError, ValueError) as error:
         raise EmoError(f"no microphone ({error}): plug one in, or name it with --device") from None
 
 
@@ -166,6 +170,29 @@ def _ros() -> Iterator[None]:
         rclpy.try_shutdown()
 
 
+@contextlib.contextmanager
+def _alone(namespace: str) -> Iterator[None]:
+    """One graph for each ROS domain and namespace.
+
+    Raises:
+        EmoError: another one runs there.
+    """
+    import fcntl
+    import tempfile
+
+    domain = os.environ.get("ROS_DOMAIN_ID", "0")
+    name = f"emo-graph-{os.getuid()}-{domain}-{namespace.replace('/', '.')}.lock"
+    with (Path(tempfile.gettempdir()) / name).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EmoError(
+                f"another emo runs in ROS domain {domain}, namespace '/{namespace}': "
+                "stop it, or give this one a --namespace or a ROS_DOMAIN_ID of its own"
+            ) from None
+        yield
+
+
 def _run_graph(
     graph: list[Process],
     options: GraphOptions,
@@ -183,7 +210,7 @@ def _run_graph(
     apart = [entry for entry in graph if args.processes or entry.isolated]
     together = [entry for entry in graph if entry not in apart]
     stop = stop_event()
-    with _ros():
+    with _alone(options.namespace), _ros():
         monitor = Monitor(RobotDescription.load(options.robot), options.namespace)
         watcher = Spinner([monitor])
         supervisor = Supervisor(apart, environment, say)
