@@ -115,11 +115,11 @@ def test_limits_speed_acceleration_and_interlocks_hold_whatever_comes(
 
 
 @settings(max_examples=60, deadline=None)
-@given(robots(), st.lists(numbers, min_size=7, max_size=7), st.floats(0.002, 0.04))
+@given(robots(), st.lists(numbers, min_size=7, max_size=7), st.floats(0.01, 0.04))
 def test_watchdog_brings_it_home(robot: RobotDescription, command: list[float], dt: float) -> None:
     layer = SafetyLayer(robot)
     now = 0.0
-    while now < 0.5:
+    for _ in range(20):
         layer.step(command[: len(robot.motors)], now)
         now += dt
     silent_since = now

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,7 @@ class Babble:
                     landmarks={g: np.asarray(data[f"landmarks_{g}"], np.float64) for g in GROUPS},
                     lost=int(data["lost"]),
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise EmoError(
                 f"{path}: not a babbling file ({error}). Run ./emo babble again"
             ) from error

@@ -6,17 +6,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.face.topology import NUM_LANDMARKS
-from emo_core.face.tracking import FaceTracker
-from emo_core.robot.babbling import see
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.inverse_model import InverseModel
 from emo_core.robot.normalization import DEFAULT_ALPHA, Normalizer
-from emo_core.robot.sim.render import Renderer
-from emo_core.robot.sim.servos import simulate
+
+if TYPE_CHECKING:
+    from emo_core.robot.sim.render import Renderer
 
 
 class LandmarksToMotors:
@@ -68,6 +69,12 @@ def closed_loop(
     Returns:
         (T, 478, 3) metric mm; NaN where FaceMesh sees no face.
     """
+    # OpenCV and MediaPipe: only who looks pays for them.
+    from emo_core.face.tracking import FaceTracker
+    from emo_core.robot.babbling import see
+    from emo_core.robot.sim.render import Renderer
+    from emo_core.robot.sim.servos import simulate
+
     lead = robot.servo_lag_s if lead_s is None else lead_s
     positions = simulate(robot, commands, fps, fps, lead)
     faces = np.full((len(positions), NUM_LANDMARKS, 3), np.nan, dtype=np.float32)

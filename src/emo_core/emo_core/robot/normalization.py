@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -68,7 +69,7 @@ class Profile:
                 parts = [
                     np.asarray(data[key], np.float64) for key in ("static", "edge_lo", "edge_hi")
                 ]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise EmoError(
                 f"{path}: not a robot profile ({error}). Train the inverse model again"
             ) from error

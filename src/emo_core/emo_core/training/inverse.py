@@ -9,7 +9,6 @@ no pose that is tested was ever trained on, not even in another combination. The
 from __future__ import annotations
 
 import itertools
-import json
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,15 +23,10 @@ from torch import nn
 
 from emo_core.errors import EmoError
 from emo_core.face.topology import EYES_BROWS
+from emo_core.models import write_config
 from emo_core.robot.babbling import Babble
 from emo_core.robot.description import GROUPS, RobotDescription
-from emo_core.robot.inverse_model import (
-    INPUTS,
-    LANDMARK_SCHEMA,
-    MODEL_SCHEMA,
-    InverseModel,
-    file_sha256,
-)
+from emo_core.robot.inverse_model import INPUTS, LANDMARK_SCHEMA, InverseModel
 from emo_core.robot.normalization import Profile
 
 Array = NDArray[np.float32]
@@ -54,7 +48,7 @@ class InverseSettings:
     learning_rate: float = 2e-3
     #: Standard deviation (mm) of noise added to each landmark coordinate in training: FaceMesh
     #: shakes, and people make faces that the robot cannot make exactly.
-    noise_mm: float = 0.5
+    noise_mm: float = 1.0
     #: The same for one shift shared by all mouth points, or all eye points.
     shift_mm: float = 0.5
 
@@ -143,6 +137,7 @@ def train_inverse(
             f"the babbling is of robot '{data.robot}' as it was described then: "
             f"{robot.file} has changed. Run ./emo babble --robot {robot.name} again"
         )
+    torch.set_num_threads(1)  # repeatable, and as fast for matrices this small
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     parts = {name: _Split(data, robot, name) for name in SPLITS}
@@ -224,7 +219,6 @@ def _export(
     onnx.save(model, str(out / "model.onnx"))
     make_profile(data).save(out / "profile.npz")
     config = {
-        "schema": MODEL_SCHEMA,
         "kind": "inverse",
         "landmarks": LANDMARK_SCHEMA,
         "robot": robot.name,
@@ -235,7 +229,6 @@ def _export(
             "hidden": list(settings.hidden),
             "layers": "relu, sigmoid",
         },
-        "sha256": {name: file_sha256(out / name) for name in ("model.onnx", "profile.npz")},
         "provenance": {
             "babbling_seed": data.seed,
             "frames": data.frames(),
@@ -250,7 +243,7 @@ def _export(
             "python": platform.python_version(),
         },
     }
-    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_config(out, config)
 
 
 def _judge(

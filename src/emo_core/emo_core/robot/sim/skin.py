@@ -13,6 +13,7 @@ corners of the mouth. Pulls add up, the sum saturates at `reach_mm`, and lips th
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,7 +40,7 @@ def load_mesh(path: Path) -> tuple[Array, NDArray[np.intp]]:
         with np.load(path, allow_pickle=False) as data:
             points = np.asarray(data["points"], dtype=np.float64)
             triangles = np.asarray(data["triangles"], dtype=np.intp)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise EmoError(
             f"{path}: not a face mesh ({error}). Restore it from the repository"
         ) from error
