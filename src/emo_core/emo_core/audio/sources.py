@@ -102,7 +102,7 @@ class AudioFile:
             yield np.concatenate(pending)
 
     def _decoded(self) -> Iterator[NDArray[np.float32]]:
-        resampler = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+        resampler = AudioResampler(format="fltp", rate=SAMPLE_RATE)
         skip = 0
         first = True
         try:
@@ -148,7 +148,7 @@ class AudioFile:
             frame = self._finite(frame)
             frame.pts = None
         for resampled in resampler.resample(frame):
-            samples = resampled.to_ndarray().reshape(-1).astype(np.float32, copy=False)
+            samples = resampled.to_ndarray().mean(axis=0, dtype=np.float32)  # channels count alike
             yield np.clip(samples, -1.0, 1.0)
 
     def _finite(self, frame: AudioFrame) -> AudioFrame:

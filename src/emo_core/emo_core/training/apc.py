@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emo_core.audio.mel import N_MELS
+from emo_core.training.augment import another_voice
 
 Array = NDArray[np.float32]
 
@@ -35,11 +36,12 @@ class ApcConfig:
 
     hidden: int = 512
     layers: int = 3
-    streams: int = 24
+    dropout: float = 0.2
+    streams: int = 48
     chunk: int = 64
-    epochs: int = 24
-    learning_rate: float = 1e-3
-    gain_db: float = 10.0
+    epochs: int = 30
+    learning_rate: float = 1.5e-3
+    versions: int = 8
     seed: int = 0
 
 
@@ -55,7 +57,9 @@ class ApcNet(nn.Module):
         zeros, ones = np.zeros(N_MELS, np.float32), np.ones(N_MELS, np.float32)
         self.register_buffer("mean", torch.from_numpy(zeros if mean is None else mean))
         self.register_buffer("std", torch.from_numpy(ones if std is None else std))
-        self.gru = nn.GRU(N_MELS, config.hidden, config.layers, batch_first=True)
+        self.gru = nn.GRU(
+            N_MELS, config.hidden, config.layers, batch_first=True, dropout=config.dropout
+        )
         self.post = nn.ModuleDict({str(s): nn.Linear(config.hidden, N_MELS) for s in ALL_SHIFTS})
 
     def normalize(self, mel: Tensor) -> Tensor:
@@ -82,18 +86,30 @@ def statistics(mels: Sequence[Array]) -> tuple[Array, Array]:
     return frames.mean(0), frames.std(0)
 
 
+def voices(mels: Sequence[Array], config: ApcConfig) -> list[list[NDArray[np.float16]]]:
+    """Every recording in `config.versions` voices, rooms and microphones; the first as it is.
+
+    Without them the network learns its few hundred speakers by heart (shift 3, LibriSpeech: 0.70
+    of the last frame's error on speakers trained on, 0.88 on others).
+    """
+    rng = np.random.default_rng(config.seed)
+    return [[mel.astype(np.float16)] + [
+        another_voice(mel, rng).astype(np.float16) for _ in range(config.versions - 1)
+    ] for mel in mels]
+
+
 def streams(
-    mels: Sequence[Array], config: ApcConfig, rng: np.random.Generator
+    heard: Sequence[Sequence[NDArray[np.float16]]], config: ApcConfig, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: recordings in random order laid end to end in parallel streams.
+    """One epoch: recordings in random order and voice, laid end to end in parallel streams.
 
     Yields:
         mel (B, chunk + 10, 80) (the last ten frames are targets only), fresh (B,) True where a
         stream starts anew.
     """
-    gains = rng.uniform(-config.gain_db, config.gain_db, len(mels)).astype(np.float32)
-    order = rng.permutation(len(mels))
-    tape = np.concatenate([mels[i] + gains[i] for i in order])
+    order = rng.permutation(len(heard))
+    pieces = [heard[i][int(rng.integers(len(heard[i])))] for i in order]
+    tape = np.concatenate(pieces).astype(np.float32)
     length = (len(tape) - max(ALL_SHIFTS)) // config.streams
     starts = np.arange(config.streams) * length
     for at in range(0, length - config.chunk + 1, config.chunk):
@@ -109,6 +125,7 @@ def train_apc(
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     net = ApcNet(config, *statistics(mels))
+    heard = voices(mels, config)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
     checkpoint = out / "checkpoint.pt"
     out.mkdir(parents=True, exist_ok=True)
@@ -123,7 +140,7 @@ def train_apc(
     step = first * _steps_per_epoch(mels, config)
     for epoch in range(first, config.epochs):
         began, losses, state = time.monotonic(), [], None
-        for mel, fresh in streams(mels, config, rng):
+        for mel, fresh in streams(heard, config, rng):
             for group in optimizer.param_groups:
                 warm = min(1.0, (step + 1) / 100)
                 cosine = 0.5 * (1 + math.cos(math.pi * step / total))
@@ -137,7 +154,8 @@ def train_apc(
             optimizer.step()
             losses.append(loss.item())
             step += 1
-        ratios = shift_ratios(net, held_out)
+        ratios = shift_ratios(net.eval(), held_out)
+        net.train()
         line = {
             "epoch": epoch,
             "loss": float(np.mean(losses)),

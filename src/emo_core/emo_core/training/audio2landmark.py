@@ -49,6 +49,7 @@ class A2LConfig:
     weight_decay: float = 1e-2
     mouth_weight: float = 20.0
     velocity_weight: float = 1.0
+    robust_mm: float = 0.0
     seed: int = 0
 
 
@@ -264,7 +265,11 @@ def _loss(
     error = predicted[:, :frames] - target[:, :frames]
     weight = weight[:, :frames]
     total = weight.sum().clamp(min=1)
-    position = (error.square().sum(-1) * weight).sum() / total
+    squared = error.square().sum(-1)
+    if config.robust_mm:  # squared for small errors, linear for large ones, per frame
+        scale = config.robust_mm * 20.0
+        squared = 2 * scale * ((squared + scale**2).sqrt() - scale)
+    position = (squared * weight).sum() / total
     mouth = ((error @ readings).square().sum(-1) * weight).sum() / total
     both = weight[:, 1:] * weight[:, :-1]
     velocity = (error.diff(dim=1).square().sum(-1) * both).sum() / both.sum().clamp(min=1)

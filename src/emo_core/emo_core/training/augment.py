@@ -45,13 +45,12 @@ def microphone(mel: Array, rng: np.random.Generator, depth_db: float) -> Array:
 
 def room(mel: Array, rt60_s: float, level_db: float) -> Array:
     """Late reverberation: each band's power decays by 60 dB in `rt60_s`, mixed at `level_db`."""
+    from scipy.signal import lfilter
+
     power = 10 ** (mel / 10)
     decay = 10 ** (-6 * HOP / SAMPLE_RATE / rt60_s)
-    tail = np.zeros(N_MELS, np.float32)
-    out = np.empty_like(power)
-    for t, frame in enumerate(power):
-        out[t] = frame + 10 ** (level_db / 10) * tail
-        tail = (tail + frame) * decay
+    tail = lfilter([0.0, decay], [1.0, -decay], power, axis=0)
+    out = power + 10 ** (level_db / 10) * tail
     wet: Array = (10 * np.log10(np.maximum(out, 1e-10))).astype(np.float32)
     return wet
 
