@@ -119,6 +119,18 @@ def test_sourced_ros_that_this_python_cannot_use(checkout):
     assert done.returncode == 2  # set up without it, and the command line answered
 
 
+def test_sourced_ros_is_used(checkout, tmp_path):
+    """Its packages are on PYTHONPATH, as a sourced set-up has them; its Python is ours then."""
+    (tmp_path / "ros").mkdir()
+    (tmp_path / "ros" / "rclpy.py").write_text("")
+    done = call(checkout, "--version", EMO_PYTHON=sys.executable, ROS_DISTRO="jazzy",
+                AMENT_PREFIX_PATH="/opt/ros/jazzy", PYTHONPATH=str(tmp_path / "ros"))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "beside ROS 2 jazzy" in done.stderr
+    config = (checkout / ".venv-jazzy" / "pyvenv.cfg").read_text()
+    assert "include-system-site-packages = true" in config
+
+
 def test_no_network(checkout):
     (checkout / "requirements" / "base.txt").write_text("numpy==1.26.4\n")
     done = call(checkout, "--version", EMO_PYTHON=sys.executable, PIP_CONFIG_FILE=os.devnull,

@@ -8,6 +8,7 @@ Memory does not grow with the recording's length.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -156,13 +157,15 @@ def run(args: argparse.Namespace) -> int:
     with open_audio(args.speech) as recording:
         speaker = Speaker.load(args.lookahead, args.robot, args.face, args.mouth_gain)
         heard = Heard()
-        with whole_file(target) as part:
+        with whole_file(target) as part, _progress(recording, target) as advance:
             if target.suffix.lower() == ".npz":
-                frames = animate_npz(recording, speaker, part, heard)
+                frames = animate_npz(recording, speaker, part, heard, advance)
             else:
                 ahead = speaker.lipsync.lookahead_ms
                 title = f"{Path(args.speech).name}   ·   look-ahead {ahead:.0f} ms"
-                frames = animate_mp4(recording, speaker, part, heard, title)
+                frames = animate_mp4(
+                    recording, speaker, part, heard, title, lambda n, picture: advance(1)
+                )
         warnings = heard.judge(recording)
     seconds = time.monotonic() - start
     length = heard.samples / SAMPLE_RATE
@@ -183,21 +186,49 @@ def run(args: argparse.Namespace) -> int:
             )
         )
     else:
+        times = length / seconds
+        speed = f"{times:.0f}" if times >= 10 else f"{times:.1f}"
         print(
             f"{target}: {frames} frames, {length:.1f} s of sound in {seconds:.1f} s "
-            f"({length / seconds:.0f} x real time)"
+            f"({speed} x real time)"
         )
     return 0
 
 
-def animate_npz(recording: AudioFile, speaker: Speaker, out: Path, heard: Heard) -> int:
-    """Landmarks and motor commands of a whole recording; returns the number of frames."""
+@contextlib.contextmanager
+def _progress(recording: AudioFile, target: Path) -> Iterator[Callable[[int], object]]:
+    """A bar of frames on a terminal, for work that takes a while; yields what advances it."""
+    length = recording.duration_s
+    short = target.suffix.lower() == ".npz" and length is not None and length < 300
+    if short or not sys.stderr.isatty():
+        yield lambda frames: None
+        return
+    from tqdm import tqdm
+
+    total = None if length is None else math.ceil(length * FPS)
+    with tqdm(total=total, unit=" frames", leave=False, desc=target.name) as bar:
+        yield bar.update
+
+
+def animate_npz(
+    recording: AudioFile,
+    speaker: Speaker,
+    out: Path,
+    heard: Heard,
+    advance: Callable[[int], object] = lambda frames: None,
+) -> int:
+    """Landmarks and motor commands of a whole recording; returns the number of frames.
+
+    Args:
+        advance: called with the number of new frames.
+    """
     with ArraySpool(out.parent) as landmarks, ArraySpool(out.parent) as motors:
         for block, faces in speaker.faces(recording.blocks(BLOCK)):
             heard.hear(block)
             if len(faces):
                 landmarks.append(faces)
                 motors.append(speaker.to_motors(faces))
+                advance(len(faces))
         arrays: dict[str, Any] = {
             "landmarks": landmarks,
             "motors": motors,

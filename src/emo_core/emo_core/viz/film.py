@@ -51,7 +51,6 @@ class _Frame:
     face: Points
     motors: NDArray[np.float32]
     robot: Image
-    openings: tuple[float, float]
 
 
 class SpeechFilm:
@@ -83,8 +82,9 @@ class SpeechFilm:
         self._names, self._neutral = list(motor_names), neutral
         self._fit = draw.fit_face(static_face, PICTURE)
         self._base = self._make_base(title)
-        self._frames: deque[_Frame] = deque()  # from the oldest the strips still show
-        self._first = 0  # number of the oldest
+        self._frames: deque[_Frame] = deque()  # not written yet
+        self._openings: deque[tuple[float, float]] = deque()  # all that the strip shows
+        self._first = 0  # number of the oldest opening
         self._next = 0  # number of the next film frame
         self._added = 0
         self._columns = np.zeros((0, 2), np.float32)  # low and high of each column kept
@@ -117,7 +117,8 @@ class SpeechFilm:
         robot = draw.cover(robot, _ROBOT)
         openings = (mouth_opening(face), mouth_opening(robot_face))
         self._widest = max(self._widest, *openings)
-        self._frames.append(_Frame(face, motors, robot, openings))
+        self._openings.append(openings)
+        self._frames.append(_Frame(face, motors, robot))
         self._added += 1
         while self._next + _HALF < self._added:
             self._write()
@@ -125,7 +126,7 @@ class SpeechFilm:
     def _write(self) -> None:
         image = self._base.copy()
         n = self._next
-        frame = self._frames[n - self._first]
+        frame = self._frames.popleft()
         self._draw_clock(image, n)
         self._draw_sound(image, n)
         self._draw_openings(image, n)
@@ -144,7 +145,7 @@ class SpeechFilm:
         self._next += 1
         keep = self._next - _HALF - 1
         while self._first < keep:
-            self._frames.popleft()
+            self._openings.popleft()
             self._first += 1
         stale = (keep * _COLUMNS_PER_FRAME) - self._first_column
         if stale > 4096:
@@ -216,11 +217,11 @@ class SpeechFilm:
     def _draw_openings(self, image: Image, n: int) -> None:
         strip = self._strip(image, _OPENING_Y, _OPENING_H)
         cv2.line(strip, (0, _OPENING_H - 2), (_STRIP_W, _OPENING_H - 2), draw.LINE, 1)
-        numbers = np.arange(self._first, self._first + len(self._frames))
+        numbers = np.arange(self._first, self._first + len(self._openings))
         x = (numbers - n + _HALF) * _COLUMNS_PER_FRAME
-        values = np.array([frame.openings for frame in self._frames], np.float32)
+        values = np.array(self._openings, np.float32)
         scale = (_OPENING_H - 6) / self._widest
-        now = self._frames[n - self._first].openings
+        now = self._openings[n - self._first]
         right = _MARGIN + _CARD_W - _PAD
         for which, (name, colour) in enumerate((("human", draw.HUMAN), ("robot", draw.ROBOT))):
             y = _OPENING_H - 3 - values[:, which] * scale
