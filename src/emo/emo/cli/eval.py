@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "'emo data prepare' made. Videos are tracked once and kept in a cache.",
     )
     lipsync.add_argument("dir", type=Path, metavar="DIR", help="videos or prepared clips")
-    lipsync.add_argument("--variant", default="full", help="model: full (default), live, or a folder")
+    lipsync.add_argument("--variant", default="full", help="full (default), live, or a folder")
     which = lipsync.add_mutually_exclusive_group()
     which.add_argument(
         "--split", help="part of DIR's splits.json (default test; without splits.json: all clips)"
