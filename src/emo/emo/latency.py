@@ -48,23 +48,25 @@ def summarize(path: Path) -> dict[str, Any]:
             for row in csv.DictReader(file):
                 if None in row.values():
                     continue  # the line that a killed process did not finish
-                rows.append((float(row["frame"]), *(float(row[age]) for age in _AGES)))
+                place = float(row["stamp"]), float(row["frame"])
+                rows.append((*place, *(float(row[age]) for age in _AGES)))
     except FileNotFoundError:
         rows = []
-    table = np.array(rows, np.float64).reshape(-1, 1 + len(_AGES))
+    table = np.array(rows, np.float64).reshape(-1, 2 + len(_AGES))
     return _figures(table)
 
 
 def _figures(table: NDArray[np.float64]) -> dict[str, Any]:
-    """Figures of rows (n, 1 + ages): the frame's number, then its ages."""
-    streams = np.cumsum(np.diff(table[:, 0], prepend=0.0) < 0)  # a number that falls: a new one
-    keys = streams * 1e12 + table[:, 0]
-    frames, index = np.unique(keys, return_inverse=True)
-    ages = np.full((len(frames), len(_AGES)), np.inf)
-    np.minimum.at(ages, index, table[:, 1:])
+    """Figures of rows (n, 2 + ages): stamp (s), frame number, ages; two rows for two drivers."""
+    places, index = np.unique(table[:, :2], axis=0, return_inverse=True)
+    ages = np.full((len(places), len(_AGES)), np.inf)
+    np.minimum.at(ages, index.reshape(-1), table[:, 2:])
+    frames = places[:, 1]
+    # In the order of stamps a number that falls begins a new stream.
+    streams = np.cumsum(np.diff(frames, prepend=0.0) < 0)
     expected = 0
     for stream in np.unique(streams):
-        numbers = table[streams == stream, 0]
+        numbers = frames[streams == stream]
         expected += int(numbers.max() - (numbers.min() if stream else 0)) + 1
     stages = np.diff(ages, axis=1, prepend=0.0)
     return {
