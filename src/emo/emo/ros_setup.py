@@ -196,7 +196,7 @@ def _set_up(root: Path, venv: Path, distro: str | None) -> None:
             stamp_path.unlink(missing_ok=True)
             if distro is None and done[:1] != stamp[:1]:
                 check_space(venv, SPACE_MB["ros"])
-                say("first use of ROS: installing ROS 2 Jazzy (about 60 MB to download)")
+                say("first use of ROS: installing ROS 2 Jazzy (about 75 MB to download)")
                 pip_install(
                     venv / "bin" / "python",
                     ["--no-deps", "-r", str(root / "requirements" / "ros.txt")],
