@@ -156,20 +156,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(COMMANDS)}"
         print(f"emo: error: no command '{command}': {hint}", file=sys.stderr)
         return EXIT_USAGE
-    if "--debug" not in arguments:
+    debug = "--debug" in arguments  # anywhere, after a sub-subcommand too
+    arguments = [argument for argument in arguments[1:] if argument != "--debug"]
+    if not debug:
         sys.excepthook = _one_line
         _quiet_libraries()
     try:
         parser, module = make_parser(command)
         assert module is not None
-        args = parser.parse_args(arguments[1:])
-        if not args.debug and getattr(module, "QUIET_NATIVE", False):
+        args = parser.parse_args(arguments)
+        args.debug = debug
+        if not debug and getattr(module, "QUIET_NATIVE", False):
             quiet_native()
         status: int = module.run(args)
         sys.stdout.flush()
         return status
     except (EmoError, SetupError) as error:
-        if "--debug" in arguments:
+        if debug:
             raise
         print(f"emo: error: {error}", file=sys.stderr)
         return EXIT_ERROR
