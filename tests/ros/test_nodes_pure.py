@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -132,9 +134,7 @@ class FakeReports:
         self.kinds.append(kind)
 
 
-class FakeTimes:
-    inputBufferAdcTime = 0.0
-    currentTime = 0.0
+FAKE_TIMES = SimpleNamespace(inputBufferAdcTime=0.0, currentTime=0.0)
 
 
 class FakeStream:
@@ -153,7 +153,7 @@ def test_an_unplugged_microphone_comes_back_with_its_gap(monkeypatch: pytest.Mon
             raise OSError("no such device")
         for _ in range(3):  # three blocks, then silence: unplugged
             pace.now += 20 * MS
-            callback(np.full((320, 1), 0.1, np.float32), 320, FakeTimes(), None)
+            callback(np.full((320, 1), 0.1, np.float32), 320, FAKE_TIMES, None)
         return FakeStream()
 
     capture = Capture("", RATE, 320, pace, open_stream)
@@ -313,7 +313,7 @@ def test_no_torque_before_activate_and_neutral_before_torque_goes_off(
 ) -> None:
     bus = SpyBus(robot, robot.neutral)
     head = Head(robot, bus)
-    head.open()
+    head.open("mouth")
     assert head.command(dict.fromkeys(robot.names, 0.9)) is None
     assert bus.log == ["open"]
     head.activate("mouth")
@@ -327,7 +327,7 @@ def test_no_torque_before_activate_and_neutral_before_torque_goes_off(
     assert not bus.on
     assert bus.log[-1] == "torque off"
     np.testing.assert_allclose(bus.x, robot.neutral, atol=0.01)
-    head.close()
+    head.close("mouth")
     assert bus.log[-1] == "close"
 
 
@@ -338,20 +338,24 @@ def test_after_a_crash_the_servos_are_taken_up_from_where_they_are(
     bus = SpyBus(robot, start)
     writes: list[Written] = []
     head = Head(robot, bus, writes.append)
-    head.open()
+    head.open("eye")
+    head.open("mouth")
     head.activate("eye")
     head.activate("mouth")
     time.sleep(0.1)
     assert np.abs(writes[0].positions - start).max() < 0.01
     steps = np.diff([written.positions for written in writes], axis=0)
     assert np.abs(steps).max() < 0.05  # it does not leap
-    head.close()
+    head.close("eye")
+    assert bus.on  # the mouth's driver is still there
+    head.close("mouth")
+    assert bus.log[-2:] == ["torque off", "close"]
 
 
 def test_estop_stops_everything_until_it_is_released(robot: RobotDescription) -> None:
     bus = SpyBus(robot, robot.neutral)
     head = Head(robot, bus)
-    head.open()
+    head.open("mouth")
     head.activate("mouth")
     head.command(dict.fromkeys(robot.names, 0.9))
     head.estop()
@@ -361,34 +365,50 @@ def test_estop_stops_everything_until_it_is_released(robot: RobotDescription) ->
     assert head.estopped
     head.release()
     assert bus.on
-    head.close()
+    head.close("mouth")
 
 
 def test_without_commands_the_face_eases_to_neutral_by_itself(robot: RobotDescription) -> None:
     bus = SpyBus(robot, np.clip(robot.neutral + 0.3, robot.lower, robot.upper))
     head = Head(robot, bus)
-    head.open()
+    head.open("eye")
     head.activate("eye")
     time.sleep(robot.watchdog.timeout_s + robot.watchdog.ease_s + 1.2)
     np.testing.assert_allclose(bus.x, robot.neutral, atol=0.01)
-    head.close()
+    head.close("eye")
+
+
+def test_a_bus_that_fails_is_reported_and_tried_again(robot: RobotDescription) -> None:
+    bus = SpyBus(robot, robot.neutral)
+    head = Head(robot, bus)
+    head.open("mouth")
+    head.activate("mouth")
+    works, bus.write = bus.write, Mock(side_effect=OSError("unplugged"))  # type: ignore
+    time.sleep(0.05)
+    assert head.fault == "unplugged"
+    bus.write = works  # type: ignore
+    time.sleep(0.05)
+    assert head.fault == ""
+    head.close("mouth")
 
 
 def test_one_command_for_two_drivers_is_written_once(robot: RobotDescription) -> None:
     bus = SpyBus(robot, robot.neutral)
     head = Head(robot, bus)
-    head.open()
+    head.open("eye")
+    head.open("mouth")
     head.activate("eye")
     head.activate("mouth")
     positions = dict.fromkeys(robot.names, 0.5)
     assert head.command(positions, ("lipsync", 1)) is head.command(positions, ("lipsync", 1))
     assert head.command(positions, ("lipsync", 2)) is not head.command(positions, ("lipsync", 3))
-    head.close()
+    head.close("eye")
+    head.close("mouth")
 
 
 def test_the_simulated_robot_moves(robot: RobotDescription) -> None:
     head = Head(robot, make_bus(robot))
-    head.open()
+    head.open("mouth")
     head.activate("mouth")
     goal = dict.fromkeys(robot.names, 0.6)
     for _ in range(60):
@@ -396,7 +416,7 @@ def test_the_simulated_robot_moves(robot: RobotDescription) -> None:
         time.sleep(0.02)
     mouth = robot.group("mouth")
     np.testing.assert_allclose(head.measured()[mouth], 0.6, atol=0.03)
-    head.close()
+    head.close("mouth")
 
 
 # -- what is seen ----------------------------------------------------------------------------

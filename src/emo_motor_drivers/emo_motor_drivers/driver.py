@@ -86,7 +86,7 @@ class DriverNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the bus; nothing moves."""
         try:
-            self._head.open()
+            self._head.open(self._group)
         except (EmoError, OSError) as error:
             self._kit.health.error = str(error)
             self.get_logger().error(str(error))
@@ -125,9 +125,11 @@ class DriverNode(LifecycleNode):
 
     def stop(self) -> None:
         """The process ends: neutral, torque off, port and records closed."""
-        self._head.deactivate(self._group)
-        self._head.close()
-        self._journal.close()
+        if self._timer is not None:
+            self._head.deactivate(self._group)
+            self._timer.cancel()
+        self._head.close(self._group)
+        self._journal.flush()
 
     # -- work --------------------------------------------------------------------------------
 
@@ -150,13 +152,15 @@ class DriverNode(LifecycleNode):
         self._kit.health.values["limited_by"] = words(written.reasons[self._indices]) or "nothing"
 
     def _on_timer(self) -> None:
-        measured = self._head.description.to_radians(self._head.measured())[self._indices]
+        self._kit.health.values["torque"] = "on" if self._head.torque_on else "off"
+        self._kit.health.error = "e-stop is set" if self._head.estopped else self._head.fault
+        measured = self._head.measured()
+        if measured is None:
+            return
         message = JointState(name=self._names)
         message.header.stamp = self.get_clock().now().to_msg()
-        message.position = measured.tolist()
+        message.position = self._head.description.to_radians(measured)[self._indices].tolist()
         self._states.publish(message)
-        self._kit.health.values["torque"] = "on" if self._head.torque_on else "off"
-        self._kit.health.error = "e-stop is set" if self._head.estopped else ""
 
     def _on_estop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if request.data:

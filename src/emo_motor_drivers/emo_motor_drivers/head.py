@@ -70,8 +70,10 @@ class Head:
         self._safety = SafetyLayer(description)
         self._lock = threading.RLock()
         self._port: TextIO | None = None
-        self._groups: set[str] = set()
+        self._users: set[str] = set()  # groups whose driver has opened the bus
+        self._groups: set[str] = set()  # groups that may move
         self._torque = False
+        self.fault = ""  # what the bus said last, if it does not work
         self._on_step = on_step
         self._stepping: threading.Thread | None = None
         self._last: tuple[object, Written | None] = (None, None)
@@ -91,22 +93,22 @@ class Head:
         """Whether the last positions sent are the neutral pose, at rest."""
         return self._safety.at_neutral
 
-    def open(self) -> None:
-        """Open the bus, once for all drivers; nothing moves.
+    def open(self, group: str) -> None:
+        """Open the bus for a group's driver, once for all; nothing moves.
 
         Raises:
             EmoError: the port cannot be opened, or another process owns this robot.
         """
         with self._lock:
-            if self._port is not None:
-                return
-            port = _own(self.description)
-            try:
-                self._bus.open()
-            except (EmoError, OSError):
-                port.close()
-                raise
-            self._port = port
+            if self._port is None:
+                port = _own(self.description)
+                try:
+                    self._bus.open()
+                except (EmoError, OSError):
+                    port.close()
+                    raise
+                self._port = port
+            self._users.add(group)
 
     def activate(self, group: str) -> None:
         """Let a group of motors move; with the first one torque comes on, from where they are."""
@@ -147,12 +149,12 @@ class Head:
                 self._bus.torque(False)
                 self._torque = False
 
-    def close(self) -> None:
-        """Torque off whoever still uses it, and give the port back."""
-        for group in list(self._groups):
-            self.deactivate(group)
+    def close(self, group: str) -> None:
+        """A driver leaves; the last one gives the port back."""
+        self.deactivate(group)
         with self._lock:
-            if self._port is not None:
+            self._users.discard(group)
+            if self._port is not None and not self._users:
                 self._bus.close()
                 self._port.close()
                 self._port = None
@@ -175,10 +177,14 @@ class Head:
                 self._last = key, self._write(mine)
             return self._last[1]
 
-    def measured(self) -> NDArray[np.float64]:
-        """(M,) where the servos are."""
+    def measured(self) -> NDArray[np.float64] | None:
+        """(M,) where the servos are; None if they do not answer."""
         with self._lock:
-            return self._bus.read()
+            try:
+                return self._bus.read() if self._users else None
+            except (EmoError, OSError) as error:
+                self.fault = str(error)
+                return None
 
     def estop(self) -> None:
         """Brake everything, then torque off; stays so until `release`."""
@@ -211,12 +217,17 @@ class Head:
 
     def _write(self, command: Mapping[str, float] | None) -> Written | None:
         sent = self._safety.step(command, self._clock())
-        if not sent.torque:
-            if self._torque:
-                self._bus.torque(False)
-                self._torque = False
+        try:
+            if not sent.torque:
+                if self._torque:
+                    self._bus.torque(False)
+                    self._torque = False
+                return None
+            positions = self._bus.write(sent.positions)
+        except (EmoError, OSError) as error:  # the next step tries again
+            self.fault = str(error)
             return None
-        positions = self._bus.write(sent.positions)
+        self.fault = ""
         return Written(self._clock(), positions, sent.reasons)
 
 

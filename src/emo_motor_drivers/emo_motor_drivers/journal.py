@@ -79,8 +79,8 @@ class Journal:
                 f"{message.frame},{seconds(stamp)},{driver},{message.source},{times}"
             )
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Put everything on disk."""
         with self._lock:
-            self._sent.close()
-            self._latency.close()
+            self._sent.flush()
+            self._latency.flush()

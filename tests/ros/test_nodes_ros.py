@@ -1,0 +1,420 @@
+"""The nodes in this process, on real ROS 2: bad input, gaps, lifecycle, simulated time."""
+
+from __future__ import annotations
+
+import array
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
+pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
+
+import rclpy
+from emo_interfaces.msg import ArbiterState, AudioChunk, FaceLandmarks, MotorCommand, SpeechFeatures
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header
+from std_srvs.srv import SetBool
+
+from emo import ros_domain
+from emo_audio2landmark.audio2landmark import Audio2LandmarkNode
+from emo_core.errors import EmoError
+from emo_core.face.alignment import canonical_face
+from emo_core.robot.description import RobotDescription
+from emo_inverse_model.inverse_model import InverseModelNode
+from emo_microphone.microphone import MicrophoneNode
+from emo_microphone.speaker import SpeakerNode
+from emo_motor_drivers import drivers
+from emo_motor_drivers.arbiter import ArbiterNode
+from emo_motor_drivers.driver import Shared
+from emo_nodekit import qos
+from emo_nodekit.messages import floats, nanoseconds, stamp
+from emo_nodekit.running import Spinner
+from emo_normalization.normalization import NormalizationNode
+from emo_sim.robot_view import RobotViewNode
+from emo_speech_features.speech_features import SpeechFeaturesNode
+
+pytestmark = pytest.mark.ros
+
+NAN = float("nan")
+BASE_NS = 1_700_000_000_000_000_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros() -> Iterator[None]:
+    """rclpy in a domain of its own."""
+    for name, value in ros_domain.domain_environment(os.environ, None).items():
+        os.environ[name] = value
+    rclpy.init(args=[])
+    yield
+    rclpy.try_shutdown()
+
+
+class Probe(Node):
+    """Publishes and collects."""
+
+    def __init__(self) -> None:
+        super().__init__("probe")
+        self.seen: dict[str, list[Any]] = {}
+
+    def collect(self, kind: type, topic: str) -> list[Any]:
+        self.seen[topic] = []
+        self.create_subscription(kind, topic, self.seen[topic].append, qos.STREAM)
+        return self.seen[topic]
+
+
+Running = Callable[..., Probe]
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    """`running(node, ...)` spins nodes and a probe until the test ends."""
+    spinners: list[Spinner] = []
+
+    def start(*nodes: Node) -> Probe:
+        probe = Probe()
+        spinners.append(Spinner([*nodes, probe]))
+        spinners[-1].start()
+        return probe
+
+    yield start
+    for spinner in spinners:
+        assert not spinner.failed.is_set()
+        spinner.stop()
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> None:
+    """Wait for a condition; fails if it does not come true."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def connected(publisher: Any, count: int = 1) -> Any:
+    """The publisher, once it has its subscribers."""
+    until(lambda: publisher.get_subscription_count() >= count)
+    return publisher
+
+
+def faults(node: Any) -> dict[str, int]:
+    return node._kit.health.faults
+
+
+def chunk(first: int, count: int = 320, **fields: Any) -> AudioChunk:
+    end_ns = BASE_NS + (first + count) * 62_500
+    values: dict[str, Any] = {
+        "header": Header(stamp=stamp(end_ns)),
+        "first_sample": first,
+        "sample_rate": 16_000,
+        "data": floats(np.zeros(count)),
+    }
+    return AudioChunk(**{**values, **fields})
+
+
+# -- bad messages ----------------------------------------------------------------------------
+
+
+def test_speech_features_survive_bad_audio_and_say_so(running: Running) -> None:
+    node = SpeechFeaturesNode()
+    probe = running(node)
+    out = probe.collect(SpeechFeatures, "speech_features")
+    publisher = connected(probe.create_publisher(AudioChunk, "audio", qos.STREAM))
+    until(lambda: node._publisher.get_subscription_count() == 1)
+    publisher.publish(chunk(0, data=array.array("f", [NAN] * 320)))
+    publisher.publish(chunk(0, sample_rate=44_100))
+    for k in range(4):
+        publisher.publish(chunk(320 * k))
+    until(lambda: len(out) == 3)
+    assert faults(node) == {"bad_messages": 2}
+    assert [message.first_frame for message in out] == [0, 1, 2]
+    # Mel frame k is complete with sample 320 k + 640: that sample's capture time is the stamp.
+    stamps = [nanoseconds(message.header.stamp) - BASE_NS for message in out]
+    assert stamps == [(320 * k + 640) * 62_500 for k in range(3)]
+
+
+def test_small_gaps_are_filled_and_large_ones_start_anew(running: Running) -> None:
+    node = SpeechFeaturesNode()
+    probe = running(node)
+    out = probe.collect(SpeechFeatures, "speech_features")
+    publisher = connected(probe.create_publisher(AudioChunk, "audio", qos.STREAM))
+    until(lambda: node._publisher.get_subscription_count() == 1)
+    for first in (0, 320, 640, 3200, 3520, 64_000, 64_320, 64_640):
+        publisher.publish(chunk(first))
+    until(lambda: len(out) == 6)
+    frames = [(m.first_frame, len(m.data) // m.dim) for m in out]
+    # 2560 samples of silence make up for the hole; the stream goes on with frame 200.
+    assert frames == [(0, 1), (1, 1), (2, 8), (10, 1), (200, 1), (201, 1)]
+    assert faults(node) == {"gaps": 2}
+
+
+def test_a_stream_that_ends_without_silence_is_flushed(running: Running) -> None:
+    features, landmarks = SpeechFeaturesNode(), Audio2LandmarkNode()
+    probe = running(features, landmarks)
+    out = probe.collect(FaceLandmarks, "lipsync/landmarks")
+    publisher = connected(probe.create_publisher(AudioChunk, "audio", qos.STREAM))
+    until(lambda: landmarks._publisher.get_subscription_count() == 1)
+    until(lambda: features._publisher.get_subscription_count() == 1)
+    for k in range(9):
+        publisher.publish(chunk(320 * k))
+        time.sleep(0.01)
+    publisher.publish(chunk(2880, 100, end_of_stream=True))
+    until(lambda: len(out) == 5)  # ceil(2980 / 640)
+    assert [message.frame for message in out] == [0, 1, 2, 3, 4]
+    assert [message.end_of_stream for message in out] == [False] * 4 + [True]
+    for message in out:
+        stamp_ns = nanoseconds(message.header.stamp)
+        assert stamp_ns - BASE_NS == (640 * message.frame + 240 * 16) * 62_500
+        assert nanoseconds(message.target_time) - BASE_NS == message.frame * 40_000_000
+
+
+def test_audio2landmark_survives_bad_features(running: Running) -> None:
+    node = Audio2LandmarkNode()
+    probe = running(node)
+    publisher = connected(probe.create_publisher(SpeechFeatures, "speech_features", qos.STREAM))
+    bad = [
+        SpeechFeatures(dim=7, data=floats(np.zeros(7))),
+        SpeechFeatures(dim=node._dim, data=floats(np.zeros(node._dim + 1))),
+        SpeechFeatures(dim=node._dim, data=floats(np.full(node._dim, NAN))),
+    ]
+    for message in bad:
+        publisher.publish(message)
+    until(lambda: faults(node).get("bad_messages") == 3)
+
+
+def test_normalization_and_inverse_model_survive_bad_landmarks(running: Running) -> None:
+    normalization, inverse = NormalizationNode(), InverseModelNode()
+    probe = running(normalization, inverse)
+    out = probe.collect(MotorCommand, "motor_command")
+    publisher = connected(probe.create_publisher(FaceLandmarks, "landmarks", qos.FRAMES))
+    until(lambda: inverse._publisher.get_subscription_count() == 1)
+    until(lambda: normalization._publisher.get_subscription_count() == 1)
+    face = canonical_face()
+    torn = face.copy()
+    torn[5, 1] = NAN
+    for points in (face[:468], torn):
+        publisher.publish(FaceLandmarks(dim=3, points=floats(points), valid=True))
+    publisher.publish(FaceLandmarks(dim=3, valid=False, frame=7))
+    publisher.publish(FaceLandmarks(dim=3, points=floats(face), valid=True, frame=8))
+    until(lambda: len(out) == 2)
+    assert faults(normalization) == {"bad_messages": 2}
+    assert (out[0].frame, out[0].valid, len(out[0].positions)) == (7, False, 0)
+    robot = RobotDescription.load("sim")
+    assert list(out[1].names) == list(robot.names)
+    assert len(out[1].stage_ms) == 2
+
+
+# -- arbiter ---------------------------------------------------------------------------------
+
+
+def test_the_arbiter_tells_who_drives_what(running: Running) -> None:
+    node = ArbiterNode(parameters={"fade_s": 0.0})
+    probe = running(node)
+    robot = RobotDescription.load("sim")
+    out = probe.collect(MotorCommand, "motor_command")
+    states = probe.collect(ArbiterState, "arbiter_state")
+    sources = {
+        name: connected(probe.create_publisher(MotorCommand, f"{name}/motor_command", qos.FRAMES))
+        for name in ("lipsync", "mimic")
+    }
+    until(lambda: node._publisher.get_subscription_count() == 1)
+
+    def command(value: float, **fields: Any) -> MotorCommand:
+        positions = floats(np.full(len(robot.names), value))
+        return MotorCommand(
+            names=list(robot.names), positions=positions, valid=True, active=True, **fields
+        )
+
+    sources["lipsync"].publish(command(0.9))
+    until(lambda: len(out) == 1)
+    assert set(out[0].names) == set(robot.names)  # alone, it drives everything
+    sources["mimic"].publish(command(0.2))
+    until(lambda: len(out) == 2)
+    eye = {robot.names[i] for i in robot.group("eye")}
+    assert (out[1].source, set(out[1].names)) == ("mimic", eye)
+    until(lambda: states and list(states[-1].sources) == ["mimic", "lipsync"])
+    assert list(states[-1].groups) == ["eye", "mouth"]
+    sources["mimic"].publish(MotorCommand(names=["jaw"], valid=True))
+    until(lambda: faults(node).get("bad_messages") == 1)
+    assert len(out) == 2
+
+
+# -- drivers ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def robot() -> RobotDescription:
+    return RobotDescription.load("sim")
+
+
+def command_all(robot: RobotDescription, value: float, frame: int) -> MotorCommand:
+    return MotorCommand(
+        frame=frame,
+        names=list(robot.names),
+        positions=floats(np.full(len(robot.names), value)),
+        valid=True,
+        source="lipsync",
+    )
+
+
+def test_drivers_move_the_robot_and_survive_bad_commands(
+    running: Running, robot: RobotDescription
+) -> None:
+    nodes = drivers.create_nodes()
+    probe = running(*nodes)
+    states = probe.collect(JointState, "joint_states")
+    publisher = connected(probe.create_publisher(MotorCommand, "motor_command", qos.FRAMES), 2)
+    publisher.publish(MotorCommand(names=["jaw"], positions=floats([NAN]), valid=True))
+    publisher.publish(MotorCommand(names=["jaw", "jaw"], positions=floats([0.5]), valid=True))
+    publisher.publish(MotorCommand(names=["elbow"], positions=floats([0.5]), valid=True))
+    until(lambda: all(faults(node).get("bad_messages") == 2 for node in nodes))
+    until(lambda: all(faults(node).get("unknown_motors") == 1 for node in nodes))
+    for k in range(60):
+        publisher.publish(command_all(robot, 0.6, k))
+        time.sleep(0.02)
+    low, high = np.array([motor.range_rad for motor in robot.motors]).T
+    angle = dict(zip(robot.names, low + 0.6 * (high - low), strict=True))
+    latest = {}
+    for message in states:
+        latest.update(zip(message.name, message.position, strict=True))
+    assert set(latest) == set(robot.names)
+    for name, value in latest.items():
+        assert value == pytest.approx(angle[name], abs=0.05), name
+    # Commands cease: within 250 ms + 1 s the face is neutral.
+    time.sleep(robot.watchdog.timeout_s + robot.watchdog.ease_s + 0.3)
+    head = nodes[0]._head
+    np.testing.assert_allclose(head.measured(), robot.neutral, atol=0.02)
+
+
+def test_lifecycle_no_torque_before_activate_and_none_after_deactivate(
+    running: Running, robot: RobotDescription
+) -> None:
+    nodes = drivers.create_nodes(parameters={"autostart": False})
+    head = nodes[0]._head
+    probe = running(*nodes)
+    for node in nodes:
+        node.trigger_configure()
+    assert not head.torque_on
+    nodes[0].trigger_activate()
+    nodes[1].trigger_activate()
+    assert head.torque_on
+    publisher = connected(probe.create_publisher(MotorCommand, "motor_command", qos.FRAMES), 2)
+    for k in range(20):
+        publisher.publish(command_all(robot, 0.8, k))
+        time.sleep(0.02)
+    assert np.abs(head.measured() - robot.neutral).max() > 0.05
+    nodes[0].trigger_deactivate()
+    assert head.torque_on  # the other driver still works
+    nodes[1].trigger_deactivate()
+    assert not head.torque_on
+    np.testing.assert_allclose(head.measured(), robot.neutral, atol=0.02)
+    for node in nodes:
+        node.trigger_shutdown()
+
+
+def test_estop_service_of_either_driver_stops_both(
+    running: Running, robot: RobotDescription
+) -> None:
+    nodes = drivers.create_nodes()
+    head = nodes[0]._head
+    probe = running(*nodes)
+    client = probe.create_client(SetBool, "mouth_driver/estop")
+    assert client.wait_for_service(timeout_sec=5.0)
+    answer = client.call(SetBool.Request(data=True))
+    assert answer.success
+    until(lambda: not head.torque_on)
+    assert all(node._kit.health.error == "e-stop is set" for node in nodes[1:])
+    client.call(SetBool.Request(data=False))
+    until(lambda: head.torque_on)
+
+
+def test_two_drivers_of_two_robots_in_one_process_are_refused(robot: RobotDescription) -> None:
+    shared = Shared()
+    shared.get("sim", "")
+    with pytest.raises(EmoError, match="one robot"):
+        shared.get("another", "")
+
+
+# -- microphone, speaker, view ---------------------------------------------------------------
+
+
+def test_parameters_are_checked() -> None:
+    with pytest.raises(EmoError, match="source of microphone is 'radio'"):
+        MicrophoneNode(parameters={"source": "radio"})
+    with pytest.raises(EmoError, match="alpha of normalization"):
+        NormalizationNode(parameters={"alpha": 7.0})
+    with pytest.raises(EmoError, match="no such recording"):
+        MicrophoneNode(parameters={"source": "file", "path": "nowhere.wav"})
+
+
+def test_a_recording_is_paced_by_simulated_time(running: Running, tmp_path: Any) -> None:
+    path = tmp_path / "tone.wav"
+    write_wav(path, np.zeros(3200))
+    probe = running()
+    out = probe.collect(AudioChunk, "audio")
+    clock = probe.create_publisher(Clock, "/clock", 10)
+    parameters = {"source": "file", "path": str(path), "use_sim_time": True, "tail_s": 0.0,
+                  "wait_for": ["audio"]}  # fmt: skip
+    running(MicrophoneNode(parameters=parameters))
+    connected(clock)
+    now_ns = 1_000_000_000
+    ended = time.monotonic() + 8.0
+    while len(out) < 11 and time.monotonic() < ended:  # simulated time at a quarter of real time
+        clock.publish(Clock(clock=stamp(now_ns)))
+        now_ns += 2_500_000
+        time.sleep(0.01)
+    stamps = np.array([nanoseconds(message.header.stamp) for message in out])
+    assert len(out) == 11
+    assert out[-1].end_of_stream
+    assert out[-1].total_samples == 3200
+    np.testing.assert_allclose(np.diff(stamps[:10]), 20_000_000, atol=100_000)
+    assert stamps[0] < 100_000_000_000  # simulated, not this machine's, time
+
+
+def test_the_speaker_tells_when_sound_is_heard(running: Running) -> None:
+    node = SpeakerNode(parameters={"output": "null"})
+    probe = running(node)
+    out = probe.collect(AudioChunk, "audio_played")
+    audio = connected(probe.create_publisher(AudioChunk, "audio", qos.STREAM))
+    commands = connected(probe.create_publisher(MotorCommand, "motor_command", qos.FRAMES))
+    until(lambda: node._publisher.get_subscription_count() == 1)
+    start = time.time_ns()
+    for k in range(5):
+        end_ns = start + (k + 1) * 20_000_000
+        audio.publish(chunk(320 * k, header=Header(stamp=stamp(end_ns))))
+    time.sleep(0.2)
+    assert out == []  # nobody knows yet when the lips will move
+    target = time.time_ns() - 246_000_000  # look-ahead and pipeline
+    commands.publish(MotorCommand(valid=True, target_time=stamp(target)))
+    time.sleep(0.1)
+    audio.publish(chunk(1600, header=Header(stamp=stamp(start + 120_000_000))))
+    until(lambda: len(out) == 6)
+    lag_ns = RobotDescription.load("sim").servo_lag_s * 1e9
+    delay_ns = nanoseconds(out[0].header.stamp) - (start + 20_000_000)
+    assert delay_ns == pytest.approx(246e6 + lag_ns, abs=50e6)
+    assert [message.first_sample for message in out] == [320 * k for k in range(6)]
+
+
+def test_the_view_survives_bad_joint_states(running: Running) -> None:
+    node = RobotViewNode()
+    probe = running(node)
+    publisher = connected(probe.create_publisher(JointState, "joint_states", qos.STATES))
+    publisher.publish(JointState(name=["jaw"], position=[]))
+    publisher.publish(JointState(name=["jaw"], position=[NAN]))
+    until(lambda: faults(node).get("bad_messages") == 2)
+
+
+def write_wav(path: Any, samples: np.ndarray) -> None:
+    import wave
+
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((np.asarray(samples) * 32767).astype("<i2").tobytes())
