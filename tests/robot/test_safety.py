@@ -82,7 +82,7 @@ def interlock_sums(robot: RobotDescription, x: np.ndarray) -> np.ndarray:
     return np.array([sum(w * x[i] for i, w in lock.weights) for lock in robot.interlocks])
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(robots(), events)
 def test_limits_speed_acceleration_and_interlocks_hold_whatever_comes(
     robot: RobotDescription, script: list[tuple[list[float] | None, float, str, int]]
