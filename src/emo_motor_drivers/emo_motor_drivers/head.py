@@ -10,6 +10,7 @@ import os
 import tempfile
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from emo_core.robot.safety import SafetyLayer
 STEP_S = 0.01
 #: The way to neutral before torque goes off may take so long.
 HOMING_LIMIT_S = 3.0
+#: One driver may be so many commands ahead of the other: more than their queues hold.
+RECENT = 32
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Head:
         self.fault = ""  # what the bus said last, if it does not work
         self._on_step = on_step
         self._stepping: threading.Thread | None = None
-        self._last: tuple[object, Written | None] = (None, None)
+        self._recent: OrderedDict[object, Written | None] = OrderedDict()
 
     @property
     def torque_on(self) -> bool:
@@ -162,20 +165,25 @@ class Head:
     def command(self, positions: Mapping[str, float], key: object = None) -> Written | None:
         """Write a command at once, within what is safe. None while nothing may move.
 
-        Motors of groups that are not active are left out. A command with the `key` of the one
-        before is the same one, come to another driver: it was written already.
+        Motors of groups that are not active are left out. A command with the `key` of a recent one
+        is the same one, come to another driver: it was written already.
         """
         with self._lock:
             if not self._groups:
                 return None
-            if key is None or key != self._last[0]:
-                mine = {
-                    motor.name: positions[motor.name]
-                    for motor in self.description.motors
-                    if motor.group in self._groups and motor.name in positions
-                }
-                self._last = key, self._write(mine)
-            return self._last[1]
+            if key is not None and key in self._recent:
+                return self._recent[key]
+            mine = {
+                motor.name: positions[motor.name]
+                for motor in self.description.motors
+                if motor.group in self._groups and motor.name in positions
+            }
+            written = self._write(mine)
+            if key is not None:
+                self._recent[key] = written
+                if len(self._recent) > RECENT:
+                    self._recent.popitem(last=False)
+            return written
 
     def measured(self) -> NDArray[np.float64] | None:
         """(M,) where the servos are; None if they do not answer."""

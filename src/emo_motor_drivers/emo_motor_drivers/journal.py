@@ -50,7 +50,7 @@ class Journal:
         stages = ["frame", "stamp", "driver", "source", *STAGES, "received", "written"]
         self._latency = Record(folder, "latency.csv", stages)
         self._lock = threading.Lock()
-        self._written: Written | None = None
+        self._written_s = -1.0
 
     def step(self, written: Written) -> None:
         """A write between commands."""
@@ -72,8 +72,8 @@ class Journal:
         ages += [(received_ns - stamp) * 1e-6, (time_ns - stamp) * 1e-6]
         times = ",".join(f"{age:.4f}" for age in ages)
         with self._lock:
-            if written is not self._written:
-                self._written = written
+            if written.time_s > self._written_s:  # not of a command the other driver told of
+                self._written_s = written.time_s
                 self._sent.write(_row(time_ns, about, written))
             self._latency.write(
                 f"{message.frame},{seconds(stamp)},{driver},{message.source},{times}"

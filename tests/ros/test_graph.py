@@ -1,0 +1,203 @@
+"""The whole graph: the same faces as offline, in one process; and the command that runs it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
+pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
+
+import rclpy
+from emo_interfaces.msg import FaceLandmarks, MotorCommand
+from rclpy.node import Node
+
+from emo import ros_domain
+from emo.cli.lipsync import _alone
+from emo.composed import Composed
+from emo.graph import GraphOptions, build_graph
+from emo.latency import summarize
+from emo_core.audio.sources import load_audio
+from emo_core.errors import EmoError
+from emo_core.face.alignment import canonical_face
+from emo_core.lipsync.pipeline import Lipsync
+from emo_core.robot.description import RobotDescription
+from emo_core.robot.mapping import LandmarksToMotors
+from emo_nodekit import qos
+from emo_nodekit.running import Spinner
+
+pytestmark = pytest.mark.ros
+
+ROOT = Path(__file__).resolve().parents[2]
+HELLO = ROOT / "src" / "emo" / "emo" / "data" / "hello.flac"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros() -> Iterator[None]:
+    """rclpy in a domain of its own."""
+    for name, value in ros_domain.domain_environment(os.environ, None).items():
+        os.environ[name] = value
+    rclpy.init(args=[])
+    yield
+    rclpy.try_shutdown()
+
+
+def write_wav(path: Path, samples: np.ndarray) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> Path:
+    """The first 2.03 s of a real sentence: not a whole number of frames."""
+    return write_wav(tmp_path / "short.wav", load_audio(HELLO)[:32_500])
+
+
+class Listener(Node):
+    def __init__(self) -> None:
+        super().__init__("listener")
+        self.faces: list[Any] = []
+        self.commands: list[Any] = []
+        self.create_subscription(
+            FaceLandmarks, "lipsync/landmarks", self.faces.append, qos.STREAM
+        )
+        self.create_subscription(
+            MotorCommand, "lipsync/motor_command", self.commands.append, qos.STREAM
+        )
+
+
+@pytest.mark.parametrize("lookahead", ["full", "live"])
+def test_the_live_graph_gives_what_offline_gives(
+    short: Path, tmp_path: Path, lookahead: str
+) -> None:
+    samples = load_audio(short)
+    offline = Lipsync.load(lookahead)
+    faces = offline.animate(samples)
+    motors = LandmarksToMotors.load("sim", canonical_face())(faces)
+    options = GraphOptions(
+        source="file", speech=str(short), lookahead=lookahead, view=False, out=str(tmp_path)
+    )
+    listener = Listener()
+    spinner = Spinner([listener])
+    composed = Composed(build_graph(options))
+    spinner.start()
+    with composed:
+        deadline = time.monotonic() + 15.0
+        while not (listener.commands and listener.commands[-1].end_of_stream):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    spinner.stop()
+    assert len(listener.faces) == len(faces) == 51  # ceil(32500 / 640)
+    live = np.array([message.points for message in listener.faces]).reshape(faces.shape)
+    np.testing.assert_allclose(live, faces, atol=1e-4)
+    sent = np.array([message.positions for message in listener.commands])
+    np.testing.assert_allclose(sent, motors, atol=1e-4)
+    with (tmp_path / "commands.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    names = RobotDescription.load("sim").names
+    recorded = np.array([[float(row[name]) for name in names] for row in rows])
+    np.testing.assert_allclose(recorded, motors, atol=1e-4)
+    times = np.array([[float(row["stamp"]), float(row["target_time"])] for row in rows])
+    ahead = offline.lookahead_ms / 1000
+    np.testing.assert_allclose(times[:, 0] - times[:, 1], ahead, atol=1e-5)
+    np.testing.assert_allclose(np.diff(times[:, 1]), 0.040, atol=5e-4)
+    figures = summarize(tmp_path / "latency.csv")
+    assert (figures["frames"], figures["dropped"]) == (51, 0)
+
+
+def test_one_graph_for_each_domain_and_namespace() -> None:
+    with _alone("left"), _alone("right"):
+        with pytest.raises(EmoError, match="another emo runs in ROS domain"):
+            with _alone("left"):
+                pass
+    with _alone("left"):
+        pass
+
+
+def emo(*arguments: object) -> subprocess.Popen[str]:
+    """`emo lipsync` as a process of its own, as ./emo starts it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
+        environment.pop(name, None)
+    code = "import sys; from emo.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "lipsync", "--headless", *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [False, True])
+def test_the_command_speaks_a_recording_and_ends_with_the_face_neutral(
+    short: Path, tmp_path: Path, processes: bool
+) -> None:
+    out = tmp_path / "out"
+    extra = ["--processes"] if processes else []
+    run = emo(short, "--out", out, "--json", *extra)
+    stdout, stderr = run.communicate(timeout=60)
+    assert run.returncode == 0, stderr
+    figures = json.loads(stdout)
+    assert (figures["frames"], figures["dropped"]) == (51, 0)
+    assert json.loads((out / "latency.json").read_text())["frames"] == 51
+    assert figures["end_to_end_ms"]["p50"] > 0.0
+    robot = RobotDescription.load("sim")
+    with (out / "sent.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    last = np.array([float(rows[-1][name]) for name in robot.names])
+    np.testing.assert_allclose(last, robot.neutral, atol=0.01)
+    assert len([row for row in rows if row["source"] == "lipsync"]) == 51
+    film, speech = load_audio(out / "robot.mp4"), load_audio(short)
+    assert len(film) >= len(speech)
+    # A busy machine may make the speaker wait a little in a pause, but it plays what it was given.
+    size = len(film) + len(speech)
+    product = np.fft.irfft(np.fft.rfft(film, size) * np.conj(np.fft.rfft(speech, size)))
+    assert product.max() / (np.linalg.norm(film) * np.linalg.norm(speech)) > 0.8
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_brings_the_face_to_neutral(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = emo(HELLO, "--out", out)
+    deadline = time.monotonic() + 40.0
+    commands = out / "commands.csv"
+    while not (commands.exists() and len(commands.read_text().splitlines()) > 2):
+        assert time.monotonic() < deadline
+        assert run.poll() is None
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    stdout, stderr = run.communicate(timeout=20)
+    assert run.returncode == 0, stderr
+    assert "audio to motor" in stdout
+    robot = RobotDescription.load("sim")
+    with (out / "sent.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    last = np.array([float(rows[-1][name]) for name in robot.names])
+    np.testing.assert_allclose(last, robot.neutral, atol=0.01)
+    assert (out / "robot.mp4").stat().st_size > 0
+
+
+def test_errors_are_one_line(tmp_path: Path) -> None:
+    text = tmp_path / "speech.wav"
+    text.write_text("not a recording")
+    run = emo(text, "--out", tmp_path / "out")
+    stdout, stderr = run.communicate(timeout=30)
+    assert run.returncode == 1
+    assert stdout == ""
+    assert len(stderr.strip().splitlines()) == 1
+    assert "cannot read" in stderr
