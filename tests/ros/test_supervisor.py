@@ -231,3 +231,13 @@ def test_ctrl_c_stops_the_children_in_order(
     parent.wait(timeout=10)
     assert notes()[-1] == "lips leaves"
     assert not alive(pid)
+
+
+def test_ctrl_c_during_the_start_ends_without_a_word(environment: dict[str, str]) -> None:
+    lines: list[str] = []
+    graph = [Child(f"node{i}", "wait") for i in range(4)]
+    began = time.monotonic()
+    with Supervisor(graph, environment, lines.append):
+        pass  # stopped while Python still starts
+    assert [line for line in lines if not line.endswith("] up")] == []
+    assert time.monotonic() - began < supervisor.INTERRUPT_S, "nobody had to be killed"

@@ -55,9 +55,17 @@ class Entry(Protocol):
 def command(entry: Entry) -> list[str]:
     """The command line of an entry.
 
-    Not `python -m`, which would import whatever lies in the current folder first.
+    Not `python -m`, which would import whatever lies in the current folder first. Until the node
+    has a handler of its own, SIGINT ends it without a word: Python starts with it blocked.
     """
-    start = f"import sys; sys.path.pop(0); from {entry.module} import main; sys.exit(main())"
+    start = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, lambda *_: sys.exit(0))\n"
+        "signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])\n"
+        '"" in sys.path and sys.path.remove("")\n'
+        f"from {entry.module} import main\n"
+        "sys.exit(main())"
+    )
     return [sys.executable, "-c", start, *entry.ros_args()]
 
 
@@ -188,7 +196,7 @@ class Supervisor:
             child.process = subprocess.Popen(
                 child.arguments, env=self._environment, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                start_new_session=True, preexec_fn=self._die_with_parent,
+                start_new_session=True, preexec_fn=self._before_exec,
             )  # fmt: skip
         except OSError as error:
             raise EmoError(
@@ -198,7 +206,9 @@ class Supervisor:
         child.reader = threading.Thread(target=self._read, args=(child, child.process), daemon=True)
         child.reader.start()
 
-    def _die_with_parent(self) -> None:
+    def _before_exec(self) -> None:
+        """In the child, between fork and exec."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         if self._prctl is not None:
             self._prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 

@@ -1,0 +1,88 @@
+"""`./emo lipsync --processes` as an operator meets it: a node dies, the operator stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+
+
+def children(parent: int) -> dict[str, int]:
+    """Module and process id of the nodes that `parent` runs."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+            line = (stat.parent / "cmdline").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == parent and fields[0] != "Z" and "import main" in line:
+            found[line.split("from ")[1].split(" import")[0]] = int(stat.parent.name)
+    return found
+
+
+def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """The graph at work on a minute of noise."""
+    import wave
+
+    with wave.open(str(tmp_path / "noise.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        noise = np.random.default_rng(0).normal(0.0, 2000.0, 60 * 16000)
+        file.writeframes(noise.astype("<i2").tobytes())
+    command = [sys.executable, "-c", "import sys; from emo.cli import main; sys.exit(main())"]
+    process = subprocess.Popen(
+        [*command, "lipsync", str(tmp_path / "noise.wav"), "--processes", "--headless",
+         "--out", str(tmp_path / "out")],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    journal = tmp_path / "out" / "sent.csv"
+    try:
+        wait(lambda: journal.exists() and len(journal.read_text().splitlines()) > 50)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_killed_node_comes_back_and_ctrl_c_ends_neutral(
+    graph: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    nodes = children(graph.pid)
+    assert len(nodes) == 9, "a process for each entry of the graph"
+    killed = nodes["emo_audio2landmark.audio2landmark"]
+    os.kill(killed, signal.SIGKILL)
+    wait(lambda: children(graph.pid).get("emo_audio2landmark.audio2landmark", killed) != killed)
+    graph.send_signal(signal.SIGINT)
+    _, said = graph.communicate(timeout=60)
+    assert "[audio2landmark] ended (signal SIGKILL): starting it again" in said
+    assert "Traceback" not in said
+    assert not any(Path("/proc", str(pid)).exists() for pid in nodes.values())
+    figures = json.loads((tmp_path / "out" / "latency.json").read_text())
+    assert figures["frames"] > 0
+
+
+def test_a_killed_emo_leaves_no_process(graph: subprocess.Popen[str]) -> None:
+    nodes = children(graph.pid)
+    graph.kill()
+    wait(lambda: not any(Path("/proc", str(pid)).exists() for pid in nodes.values()))
