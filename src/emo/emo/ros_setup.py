@@ -77,10 +77,12 @@ def ensure_ros(root: Path, venv: Path) -> dict[str, str]:
 def enter_ros(root: Path, venv: Path) -> None:
     """`ensure_ros` for this process: starts it again where the loader needs another path."""
     environment = ensure_ros(root, venv)
-    same = environment.get("LD_LIBRARY_PATH") == os.environ.get("LD_LIBRARY_PATH")
+    # In what order does not matter; the wheels' own start-up hook has one of its own each time.
+    had = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    lacks = set(environment["LD_LIBRARY_PATH"].split(os.pathsep)) - set(had)
     os.environ.clear()
     os.environ.update(environment)
-    if not same:
+    if lacks:
         sys.stdout.flush()
         sys.stderr.flush()
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
