@@ -255,7 +255,7 @@ def peak_mb(source: Path, out: Path) -> float:
 
 @pytest.mark.skipif(not hasattr(resource, "getrusage"), reason="POSIX only")
 def test_memory_does_not_grow_with_length(wav, tmp_path):
-    """Two and six minutes; three hours are measured by hand (docs/evaluation.md)."""
+    """Two and six minutes. Three hours, by hand: 244 MB at most, 87 s of processor time."""
     minute = speech_like(60.0)
     short = wav(np.tile(minute, 2), name="short.wav")
     long = wav(np.tile(minute, 6), name="long.wav")
