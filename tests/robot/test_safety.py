@@ -227,13 +227,17 @@ def test_takes_up_from_outside_and_only_comes_in(sim: RobotDescription) -> None:
     assert np.allclose(last, 0.8, atol=1e-3)
 
 
-def test_soft_start_is_slow(sim: RobotDescription) -> None:
+def test_a_robot_found_astray_starts_slowly(sim: RobotDescription) -> None:
     layer = SafetyLayer(sim)
-    layer.reset(sim.neutral)
+    astray = sim.neutral + 0.05
+    layer.reset(astray)
     layer.step(sim.upper, 0.0)
     sent = layer.step(sim.upper, 0.02)
     assert np.all(sent.reasons & Reason.SOFT_START)
-    assert np.all(np.abs(sent.positions - sim.neutral) <= 0.2 * sim.max_speed * 0.02)
+    assert np.all(np.abs(sent.positions - astray) <= 0.2 * sim.max_speed * 0.02)
+    layer.reset(sim.neutral)
+    layer.step(sim.upper, 0.0)
+    assert not np.any(layer.step(sim.upper, 0.02).reasons & Reason.SOFT_START)
 
 
 @pytest.mark.parametrize("now", [math.nan, math.inf, -1.0])

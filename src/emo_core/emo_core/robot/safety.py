@@ -37,6 +37,7 @@ MIN_STEP_S = 1e-5
 SOFT_START_SHARE = 0.15
 SOFT_START_S = 1.0
 _BISECTIONS = 12
+_AT_NEUTRAL = 0.01
 _TOLERANCE = 1e-9
 
 Array = NDArray[np.float64]
@@ -106,9 +107,10 @@ class SafetyLayer:
         self.reset(self._neutral if start is None else start, gentle=False)
 
     def reset(self, positions: ArrayLike, gentle: bool = True) -> None:
-        """Take the servos up from where they are, at rest; `gentle` starts slowly.
+        """Take the servos up from where they are, at rest.
 
         A position that is not finite counts as neutral. Heat and e-stop stay as they are.
+        `gentle` starts slowly, unless all stand at neutral, where nothing needs mending.
         """
         given = np.array(positions, dtype=np.float64).reshape(self._neutral.shape)
         self._x = np.where(np.isfinite(given), given, self._neutral)
@@ -120,7 +122,8 @@ class SafetyLayer:
         self._ease_from = self._x.copy()
         self._easing = np.zeros(len(self._x), dtype=bool)
         self._ease_start = np.zeros(len(self._x))
-        self._soft_left = SOFT_START_S if gentle else 0.0
+        astray = bool(np.any(np.abs(self._x - self._neutral) > _AT_NEUTRAL))
+        self._soft_left = SOFT_START_S if gentle and astray else 0.0
 
     @property
     def positions(self) -> Array:
@@ -135,7 +138,7 @@ class SafetyLayer:
     @property
     def at_neutral(self) -> bool:
         """Whether everything rests at neutral (within 1 % of a stroke)."""
-        near = np.abs(self._x - self._neutral) < 0.01
+        near = np.abs(self._x - self._neutral) < _AT_NEUTRAL
         return bool(np.all(near & (np.abs(self._v) < 0.1)))
 
     def home(self) -> None:
