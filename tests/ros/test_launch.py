@@ -163,3 +163,24 @@ def test_versions_agree() -> None:
         ElementTree.parse(p / "package.xml").getroot().findtext("version") for p in PACKAGES
     }
     assert len(versions) == 1
+
+
+def test_the_documentation_names_every_node_topic_and_parameter() -> None:
+    text = (ROOT / "docs" / "ros.md").read_text()
+    wanted = {process.executable for process in build_graph(GraphOptions(source="file"))}
+    for path in (ROOT / "src").glob("emo_*/emo_*/*.py"):
+        if path.parent.name == "emo_core":
+            continue
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call):
+                continue
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            name = call.func.id if isinstance(call.func, ast.Name) else name
+            position = {"Parameter": 0, "create_publisher": 1, "subscribe": 1}.get(name)
+            if position is None or len(call.args) <= position:
+                continue
+            value = call.args[position]
+            if isinstance(value, ast.Constant) and value.value:
+                wanted.add(str(value.value))
+    assert len(wanted) > 30
+    assert sorted(name for name in wanted if name not in text) == []
