@@ -71,6 +71,7 @@ class NoWriter:
 
 def test_what_is_kept_does_not_grow(tmp_path, monkeypatch):
     monkeypatch.setattr(film, "VideoWriter", NoWriter)
+    monkeypatch.setattr(film, "_TIDY", 256)
     monkeypatch.setattr(draw, "draw_face", lambda *_: None)
     counts = []
     out = None
@@ -82,13 +83,13 @@ def test_what_is_kept_does_not_grow(tmp_path, monkeypatch):
     face, robot = canonical_face(), np.zeros((480, 640, 3), np.uint8)
     out = SpeechFilm(tmp_path / "a.mp4", "", face, MOTORS, np.zeros(2, np.float32), look)
     with out:
-        for _ in range(1200):
+        for _ in range(400):
             out.add_audio(np.zeros(640, np.float32))
             out.add_frame(face, np.zeros(2, np.float32), robot, face)
     frames, openings, columns = np.array(counts).T
     assert frames.max() <= film._HALF + 1
     assert openings.max() <= 2 * film._HALF + 3
-    assert columns.max() <= 4096 + 3 * film._STRIP_W
+    assert columns.max() <= 256 + 2 * film._STRIP_W
 
 
 def test_a_film_that_fails_still_closes_its_file(tmp_path):

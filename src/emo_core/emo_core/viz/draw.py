@@ -212,9 +212,11 @@ def place_face(face: Points, fit: NDArray[np.float32]) -> Points:
 
 
 def cover(image: Image, size: tuple[int, int]) -> Image:
-    """The middle of `image`, scaled so that it fills (width, height)."""
+    """The middle of `image`, scaled so that it fills (width, height); not for a few per cent."""
     height, width = image.shape[:2]
     scale = max(size[0] / width, size[1] / height)
+    if 0.95 < scale <= 1.0:
+        scale = 1.0
     inner = (max(size[0], round(width * scale)), max(size[1], round(height * scale)))
     if inner != (width, height):
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

@@ -36,6 +36,7 @@ _CARD_H = SIZE[1] - _TOP - _MARGIN
 _PAD = 16
 _STRIP_W = _CARD_W - 2 * _PAD
 _HALF = _STRIP_W // 2 // _COLUMNS_PER_FRAME  # frames to each side of the playhead
+_TIDY = 4096  # columns gone by before they are dropped, all at once
 #: What a picture may fill below its card's title.
 PICTURE = (_CARD_W, _CARD_H - 44)
 _ROBOT = (PICTURE[0] - _PAD, PICTURE[1] - _PAD // 2)
@@ -148,7 +149,7 @@ class SpeechFilm:
             self._openings.popleft()
             self._first += 1
         stale = (keep * _COLUMNS_PER_FRAME) - self._first_column
-        if stale > 4096:
+        if stale > _TIDY:
             self._columns = self._columns[stale:]
             self._first_column += stale
 
