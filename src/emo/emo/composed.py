@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         graph = [entry for entry in build_graph(_options(own)) if not entry.isolated]
         composed = Composed(graph)
     except EmoError as error:
-        print(f"emo: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         rclpy.try_shutdown()
         return HOPELESS
     with composed:

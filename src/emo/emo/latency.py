@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import csv
 from pathlib import Path
 from typing import Any
@@ -42,17 +43,18 @@ def summarize(path: Path) -> dict[str, Any]:
         `{"frames", "dropped", "end_to_end_ms": {"p50", "p95", "p99"}, "stages_ms": {...}}`; the
         percentiles are None where there were no frames.
     """
-    rows: list[tuple[float, ...]] = []
+    rows: array.array[float] = array.array("d")
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 if None in row.values():
                     continue  # the line that a killed process did not finish
                 place = float(row["stamp"]), float(row["frame"])
-                rows.append((*place, *(float(row[age]) for age in _AGES)))
-    except FileNotFoundError:
-        rows = []
-    table = np.array(rows, np.float64).reshape(-1, 2 + len(_AGES))
+                rows.extend((*place, *(float(row[age]) for age in _AGES)))
+    except FileNotFoundError:  # no driver got as far as that
+        pass
+    table = np.frombuffer(rows, np.float64) if rows else np.zeros(0)
+    table = table.reshape(-1, 2 + len(_AGES))
     return _figures(table)
 
 

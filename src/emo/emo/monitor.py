@@ -26,6 +26,7 @@ class Monitor(Node):
         ended: monotonic time of the stream's last command, or None.
         heard: monotonic time of the newest command.
         frame: index of its frame.
+        speech: whether there was any.
         errors: node -> what its diagnostics call an error now.
     """
 
@@ -39,6 +40,7 @@ class Monitor(Node):
         self.ended: float | None = None
         self.heard = time.monotonic()
         self.frame = -1
+        self.speech = False
         self.errors: dict[str, str] = {}
         self.faults: dict[str, str] = {}
         self.create_subscription(MotorCommand, "motor_command", self._on_command, qos.FRAMES)
@@ -57,6 +59,7 @@ class Monitor(Node):
         self.began = now if self.began is None else self.began
         self.heard = now
         self.frame = message.frame
+        self.speech = self.speech or message.active
         self.ended = now if message.end_of_stream else None
 
     def _on_joints(self, message: JointState) -> None:

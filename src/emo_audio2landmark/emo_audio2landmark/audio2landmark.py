@@ -28,7 +28,7 @@ PARAMETERS = (
         "",
         "the talker's resting face (.npz of `emo track`); empty: the canonical face",
     ),
-    Parameter("mouth_gain", 1.0, "factor on the mouth's opening", 0.0, 5.0),
+    Parameter("mouth_gain", 1.0, "factor on the mouth's opening", 0.0, 3.0),
 )
 
 MEL_PER_FRAME = 2

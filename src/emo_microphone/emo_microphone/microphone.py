@@ -91,6 +91,8 @@ class MicrophoneNode(Node):
                 self._publish(first, samples, self._pacer.stamp(due), total)
                 first += len(samples)
             total = self._recording.total or first
+            for kind, text in self._recording.faults().items():
+                self._kit.health.fault(kind, f"the recording: {text}")
         except EmoError as error:  # damaged half-way: what was heard so far is the stream
             self._kit.health.error = str(error)
             self.get_logger().error(str(error))

@@ -31,6 +31,16 @@ class Recording:
         self._blocks = itertools.chain([next(blocks)], blocks)
         self.total = 0  # samples of the recording, once its end is known
 
+    def faults(self) -> dict[str, str]:
+        """What was wrong with the recording so far: kind -> in words."""
+        found = {}
+        if self._file.non_finite:
+            count = self._file.non_finite
+            found["not_finite"] = f"{count} samples are not numbers: taken as silence"
+        if self._file.damaged:
+            found["damaged"] = f"{self._file.damaged} damaged pieces were left out"
+        return found
+
     def chunks(self, tail_s: float) -> Iterator[tuple[Samples, int]]:
         """Each chunk (size,) once, and the stream's length (0 while unknown).
 

@@ -65,18 +65,14 @@ def run(args: argparse.Namespace) -> int:
     """Set ROS up, run the graph, leave the results."""
     if bool(args.speech) == args.mic:
         raise EmoError("give either a recording or --mic: ./emo lipsync SPEECH")
-    if not 0.0 <= args.mouth_gain <= 5.0:
-        raise EmoError(f"--mouth-gain is {args.mouth_gain:g}: give 0 to 5")
+    if not 0.0 <= args.mouth_gain <= 3.0:
+        raise EmoError(f"--mouth-gain is {args.mouth_gain:g}: give 0 to 3")
     _check_input(args)
     from emo.ros_setup import enter_ros
 
     enter_ros(repository(), Path(sys.prefix))
     options, environment = _options(args), dict(os.environ)
     say = _speaker_of(args)
-    say(f"{args.speech or 'microphone'} -> robot {args.robot}, ROS_DOMAIN_ID="
-        f"{environment.get('ROS_DOMAIN_ID', '0')}")  # fmt: skip
-    if options.port:
-        say(f"live picture: http://127.0.0.1:{options.port}/")
     graph = build_graph(options)
     interrupted = _run_graph(graph, options, args, environment, say)
     return _report(Path(options.out), args, interrupted)
@@ -216,9 +212,13 @@ def _run_graph(
         supervisor = Supervisor(apart, environment, say)
         composed = Composed(together)
         watcher.start()
-        if options.port and not args.headless:
+        how = "one process for each node" if args.processes else "one process"
+        say(f"{args.speech or 'microphone'} -> robot {args.robot} ({how}), "
+            f"ROS_DOMAIN_ID={environment.get('ROS_DOMAIN_ID', '0')}")  # fmt: skip
+        if options.port:
             import webbrowser
 
+            say(f"live picture: http://127.0.0.1:{options.port}/")
             webbrowser.open(f"http://127.0.0.1:{options.port}/")
         try:
             with supervisor, composed:
@@ -231,6 +231,8 @@ def _run_graph(
                         break
         finally:
             watcher.stop()
+        if monitor.began is not None and not monitor.speech:
+            say("no speech was heard: the face stayed at rest")
     return stop.is_set()
 
 
