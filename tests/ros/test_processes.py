@@ -56,9 +56,9 @@ def graph(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
-    journal = tmp_path / "out" / "sent.csv"
+    journal = tmp_path / "out" / "latency.csv"  # a line for each command at the servos
     try:
-        wait(lambda: journal.exists() and len(journal.read_text().splitlines()) > 50)
+        wait(lambda: journal.exists() and len(journal.read_text().splitlines()) > 30)
         yield process
     finally:
         process.kill()
