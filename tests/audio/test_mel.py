@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from emo_core.audio.activity import SpeechActivity
 from emo_core.audio.mel import FLOOR_DB, LogMel
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+
 from emo_core.audio.sources import load_audio, open_audio
 from emo_core.errors import EmoError
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from emo_core.data.prepare import Clip, prepare_folder, resample
 from emo_core.errors import EmoError
 from emo_core.face.tracking import Track

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emo_core.face import topology
-from emo_core.face.alignment import canonical_face, to_metric, to_screen
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from emo_core.face import topology
+from emo_core.face.alignment import canonical_face, to_metric, to_screen
 
 
 def rotation(x: float, y: float, z: float) -> np.ndarray:
@@ -20,9 +21,7 @@ angle = st.floats(-0.7, 0.7)
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    angle, angle, angle, st.floats(0.3, 20), st.floats(-2000, 2000), st.integers(0, 2**32 - 1)
-)
+@given(angle, angle, angle, st.floats(0.3, 20), st.floats(-2000, 2000), st.integers(0, 2**32 - 1))
 def test_pose_and_scale_are_removed(
     x: float, y: float, z: float, scale: float, shift: float, seed: int
 ) -> None:

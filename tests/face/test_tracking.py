@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from emo_core.errors import EmoError
 from emo_core.face.tracking import load_face, track_video
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from emo_core.audio.apc import Apc
 from emo_core.audio.mel import LogMel
 from emo_core.errors import EmoError

@@ -71,7 +71,8 @@ class Apc:
 
     def predict(self, mel: Array) -> tuple[Array, dict[int, Array]]:
         """A whole recording (K, 80) in dB -> normalized log-mel (K, 80) and, for each of `SHIFTS`,
-        the prediction (K, 80): at row t, the normalized frame t + shift as foreseen at t."""
+        the prediction (K, 80): at row t, the normalized frame t + shift as foreseen at t.
+        """
         names = [f"pred_{shift}" for shift in SHIFTS]
         feeds = {"mel": mel[None], "state": np.zeros(self._shape, np.float32)}
         features, *predictions = self._session.run(["features", *names], feeds)

@@ -34,7 +34,8 @@ def mel_frequencies(n: int, fmin: float, fmax: float) -> NDArray[np.float64]:
 
     mels = np.linspace(to_mel(fmin), to_mel(fmax), n)
     above = break_hz * np.exp(log_step * (mels - break_mel))
-    return np.where(mels < break_mel, mels * linear_step, above)
+    hz: NDArray[np.float64] = np.where(mels < break_mel, mels * linear_step, above)
+    return hz
 
 
 def mel_filters() -> NDArray[np.float32]:
@@ -45,7 +46,8 @@ def mel_filters() -> NDArray[np.float32]:
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
     triangles = np.maximum(0.0, np.minimum(rising, falling))
     area = 2.0 / (edges[2:] - edges[:-2])
-    return (triangles * area[:, None]).astype(np.float32)
+    filters: NDArray[np.float32] = (triangles * area[:, None]).astype(np.float32)
+    return filters
 
 
 class LogMel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import av
 import numpy as np
@@ -108,7 +109,7 @@ class AudioFile:
         try:
             for packet in self._container.demux(self._stream):
                 try:
-                    frames = packet.decode()
+                    frames = cast("list[AudioFrame]", packet.decode())
                 except av.error.InvalidDataError:
                     self.damaged += 1
                     continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def canonical_face() -> Array:
 
 
 def fit_similarity(
-    source: NDArray[np.floating], target: NDArray[np.floating], weights: NDArray[np.floating]
+    source: NDArray[Any], target: NDArray[Any], weights: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Weighted similarity with `target ~ scale * rotation @ source + translation`.
 
@@ -78,9 +79,7 @@ def to_metric(screen: Array, canonical: Array | None = None) -> tuple[Array, Arr
     target = canonical_face() if canonical is None else canonical
     finite = np.isfinite(screen).all(axis=(-1, -2), keepdims=True)
     flipped = np.where(finite, screen, 0.0) * _FLIP
-    scale, rotation, translation = fit_similarity(
-        flipped[..., _RIGID, :], target[_RIGID], _WEIGHTS
-    )
+    scale, rotation, translation = fit_similarity(flipped[..., _RIGID, :], target[_RIGID], _WEIGHTS)
     metric = scale[..., None, None] * np.einsum("...de,...ne->...nd", rotation, flipped)
     metric += translation[..., None, :]
     inverse = np.zeros((*scale.shape, 4, 4))

@@ -23,10 +23,9 @@ LIPS_INNER = np.array(
     [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
 )
 #: Lower face oval from the right ear, over the chin, to the left ear.
-LOWER_OVAL = np.array(
-    [234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152]
-    + [377, 400, 378, 379, 365, 397, 288, 361, 323, 454]
-)
+_RIGHT_JAW = [234, 93, 132, 58, 172, 136, 150, 149, 176, 148]
+_LEFT_JAW = [377, 400, 378, 379, 365, 397, 288, 361, 323, 454]
+LOWER_OVAL = np.array([*_RIGHT_JAW, 152, *_LEFT_JAW])
 RIGHT_IRIS = np.array([468, 469, 470, 471, 472])
 LEFT_IRIS = np.array([473, 474, 475, 476, 477])
 

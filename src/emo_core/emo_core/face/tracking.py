@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
@@ -71,8 +73,7 @@ class FaceTracker:
         height, width = rgb.shape[:2]
         scale = np.array([width, height, width], np.float32)
         faces = [
-            np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * scale
-            for face in found
+            np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * scale for face in found
         ]
         if len(faces) == 1:
             chosen = faces[0]
@@ -158,11 +159,11 @@ class VideoFile:
         try:
             for packet in self._container.demux(self._stream):
                 try:
-                    decoded = packet.decode()
+                    decoded = cast("list[VideoFrame]", packet.decode())
                 except av.error.InvalidDataError:
                     continue
                 for frame in decoded:
-                    image: Image = frame.to_ndarray(format="rgb24")
+                    image = cast(Image, frame.to_ndarray(format="rgb24"))
                     turns = round(getattr(frame, "rotation", 0) / 90) % 4
                     yield np.rot90(image, turns) if turns else image
         except av.error.FFmpegError as error:
@@ -217,7 +218,7 @@ def load_face(path: str | Path) -> Array:
         try:
             with np.load(path) as stored:
                 landmarks, fps = stored["landmarks"], float(stored["fps"])
-        except (KeyError, ValueError, OSError) as error:
+        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
             raise EmoError(
                 f"{path} is not a face file ({error}): make one with './emo track VIDEO -o {path}'"
             ) from None

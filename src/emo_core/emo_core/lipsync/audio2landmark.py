@@ -113,7 +113,8 @@ class Audio2Landmark:
 
 def mouth_gains(gain: float) -> Array:
     """Factor on each point's vertical displacement, (478,): `gain` at lips and chin, fading to 1
-    over 15 mm above and beside them."""
+    over 15 mm above and beside them.
+    """
     face = canonical_face()
     mouth = face[np.concatenate([LIPS, LOWER_OVAL[4:-4]])]
     distance = np.linalg.norm(face[:, None] - mouth[None], axis=-1).min(1)

@@ -93,9 +93,11 @@ def voices(mels: Sequence[Array], config: ApcConfig) -> list[list[NDArray[np.flo
     of the last frame's error on speakers trained on, 0.88 on others).
     """
     rng = np.random.default_rng(config.seed)
-    return [[mel.astype(np.float16)] + [
-        another_voice(mel, rng).astype(np.float16) for _ in range(config.versions - 1)
-    ] for mel in mels]
+    return [
+        [mel.astype(np.float16)]
+        + [another_voice(mel, rng).astype(np.float16) for _ in range(config.versions - 1)]
+        for mel in mels
+    ]
 
 
 def streams(
@@ -175,7 +177,8 @@ def load_apc(path: Path) -> ApcNet:
     stored = torch.load(path, weights_only=True)
     net = ApcNet(ApcConfig(**stored["config"]))
     net.load_state_dict(stored["net"])
-    return net.eval()
+    net.eval()
+    return net
 
 
 @torch.no_grad()

@@ -24,7 +24,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emo_core.face.alignment import canonical_face
-from emo_core.training.lipsync_data import Basis, Lips, Sequence25, mouth_readings
+from emo_core.training.lipsync_data import (
+    Basis,
+    Lips,
+    People,
+    Sequence25,
+    another_static,
+    mouth_readings,
+    static_readings,
+)
 
 Array = NDArray[np.float32]
 
@@ -41,16 +49,66 @@ class A2LConfig:
     hidden: int = 256
     layers: int = 2
     components: int = 64
-    static_noise_mm: float = 1.0
+    people: int = 2
+    static_noise_mm: float = 0.3
+    other_static: float = 0.5
     dropout: float = 0.3
     batch: int = 24
     epochs: int = 60
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    mouth_weight: float = 20.0
+    opening_weight: float = 20.0
+    width_weight: float = 60.0
     velocity_weight: float = 1.0
     robust_mm: float = 0.0
     seed: int = 0
+
+
+class StaticFace(nn.Module):
+    """Static face (B, 1434), as `static_input` gives it -> what the network may know of it.
+
+    Of anybody: the mouth at rest. Of people trained on, who are recognized by their features:
+    how this static face differs from their usual one, in coordinates of the basis. In training
+    people often go unrecognized, so that strangers are nothing new.
+    """
+
+    readings: Tensor
+    means: Tensor
+    encoder: Tensor
+    shape: Tensor
+    radius: Tensor
+    KNOWN = 24
+
+    def __init__(self, people: int, unrecognized: float = 0.4) -> None:
+        super().__init__()
+        self.unrecognized = unrecognized
+        self.register_buffer("readings", torch.from_numpy(10.0 * static_readings()))
+        self.register_buffer("means", torch.zeros(people, 1434))
+        self.register_buffer("encoder", torch.zeros(1434, self.KNOWN))
+        self.register_buffer("shape", torch.zeros(1434))
+        self.register_buffer("radius", torch.ones(()))
+        self.width = self.readings.shape[1] + self.KNOWN + people
+
+    def know(self, people: People, basis: Basis) -> None:
+        """Take over who was trained on."""
+        face = canonical_face().reshape(-1)
+        self.means.copy_(torch.from_numpy(people.means - face))
+        self.encoder.copy_(torch.from_numpy(basis.encoder[:, : self.KNOWN] / 10.0))
+        points = np.zeros((478, 3), np.float32)
+        points[people.shape_points] = 1.0 / len(people.shape_points)
+        self.shape.copy_(torch.from_numpy(points.reshape(-1)))
+        self.radius.copy_(torch.tensor(people.radius_mm))
+
+    def forward(self, static: Tensor) -> Tensor:
+        """(B, 1434) -> (B, width)."""
+        off = 10.0 * static[:, None] - self.means  # (B, P, 1434) mm
+        distance = (off.square() @ self.shape).clamp(min=1e-6).sqrt()
+        known = torch.sigmoid((self.radius - distance) / (0.05 * self.radius))
+        if self.training:
+            kept = torch.rand(len(static), 1, device=static.device) >= self.unrecognized
+            known = known * kept
+        usual = (known[..., None] * (off @ self.encoder)).sum(1)
+        return torch.cat([static @ self.readings, usual, known], -1)
 
 
 class StreamNet(nn.Module):
@@ -59,7 +117,8 @@ class StreamNet(nn.Module):
     def __init__(self, config: A2LConfig, features: int) -> None:
         super().__init__()
         self.delay = config.lookahead_ms // 40 - 1
-        self.static = nn.Linear(1434, 16)
+        self.static = StaticFace(config.people)
+        self.rest = nn.Linear(self.static.width, config.components)
         self.enter = nn.Sequential(
             nn.Dropout(config.dropout / 2),
             nn.Linear(2 * features, config.hidden),
@@ -68,7 +127,10 @@ class StreamNet(nn.Module):
             nn.Dropout(config.dropout),
         )
         self.gru = nn.GRU(
-            config.hidden + 16, config.hidden, config.layers, batch_first=True,
+            config.hidden + self.static.width,
+            config.hidden,
+            config.layers,
+            batch_first=True,
             dropout=config.dropout,
         )
         self.leave = nn.Sequential(
@@ -81,9 +143,10 @@ class StreamNet(nn.Module):
     def step(self, pairs: Tensor, static: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Pairs (B, T, 2F), static (B, 1434) -> coordinates (B, T, K), next state."""
         entered = self.enter(pairs)
-        face = self.static(static)[:, None].expand(-1, pairs.shape[1], -1)
-        hidden, state = self.gru(torch.cat([entered, face], -1), state)
-        return self.leave(torch.cat([hidden, entered], -1)), state
+        face = self.static(static)[:, None]
+        everywhere = face.expand(-1, pairs.shape[1], -1)
+        hidden, state = self.gru(torch.cat([entered, everywhere], -1), state)
+        return self.leave(torch.cat([hidden, entered], -1)) + self.rest(face), state
 
     def forward(self, rows: Tensor, static: Tensor) -> Tensor:
         """Rows (B, R, F) -> coordinates (B, N, K) of the frames whose rows are all there."""
@@ -105,9 +168,11 @@ class SliceNet(nn.Module):
             features, hidden, 3, batch_first=True, bidirectional=True, dropout=config.dropout
         )
         self.score = nn.Linear(2 * hidden, 2 * hidden, bias=False)
-        self.static = nn.Linear(1434, 16)
+        self.static = StaticFace(config.people)
         self.leave = nn.Sequential(
-            nn.Linear(4 * hidden + 16, 2 * hidden), nn.Tanh(), nn.Dropout(config.dropout),
+            nn.Linear(4 * hidden + self.static.width, 2 * hidden),
+            nn.Tanh(),
+            nn.Dropout(config.dropout),
             nn.Linear(2 * hidden, config.components),
         )
 
@@ -128,7 +193,9 @@ class SliceNet(nn.Module):
 
 def make_net(config: A2LConfig, features: int) -> StreamNet | SliceNet:
     """The network of a configuration."""
-    return {"stream": StreamNet, "slice": SliceNet}[config.architecture](config, features)
+    if config.architecture == "slice":
+        return SliceNet(config, features)
+    return StreamNet(config, features)
 
 
 def static_input(static: Array) -> Array:
@@ -171,14 +238,18 @@ def batches(
         weight = np.zeros((len(chosen), frames), np.float32)
         for b, (sequence, values) in enumerate(chosen):
             rows[b, : len(values)] = values
-            clip = bank.clips[sequence.clip if sequence.clip >= 0 else int(rng.integers(len(bank.clips)))]
-            static[b] = static_input(clip.static)
+            anyone = int(rng.integers(len(bank.clips)))
+            clip = bank.clips[sequence.clip if sequence.clip >= 0 else anyone]
+            moved: Array = np.zeros(1434, np.float32)
+            if sequence.clip >= 0 and rng.random() < config.other_static:
+                moved = another_static(clip, rng)
+            static[b] = static_input(clip.static) + moved / 10.0
             first = sequence.start // 2
             if sequence.clip < 0:
                 weight[b, : len(values) // 2] = 1.0
                 continue
             last = first + len(clip.displacement)
-            target[b, first:last] = clip.displacement @ basis.encoder
+            target[b, first:last] = (clip.displacement - moved) @ basis.encoder
             weight[b, first:last] = clip.valid
         static += rng.normal(0, config.static_noise_mm / 10, static.shape).astype(np.float32)
         out.append(tuple(torch.from_numpy(a) for a in (rows, static, target, weight)))
@@ -198,6 +269,7 @@ def train(
     rng = np.random.default_rng(config.seed)
     features = bank.rows[0][0].shape[1]
     net = make_net(config, features)
+    net.static.know(People.of(bank.clips), basis)
     averaged = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
     )
@@ -255,7 +327,8 @@ def load_audio2landmark(path: Path) -> tuple[StreamNet | SliceNet, A2LConfig, Ar
     config = A2LConfig(**stored["config"])
     net = make_net(config, stored["features"])
     net.load_state_dict(stored["net"])
-    return net.eval(), config, stored["decoder"].numpy()
+    net.eval()
+    return net, config, stored["decoder"].numpy()
 
 
 def _loss(
@@ -270,8 +343,9 @@ def _loss(
         scale = config.robust_mm * 20.0
         squared = 2 * scale * ((squared + scale**2).sqrt() - scale)
     position = (squared * weight).sum() / total
-    mouth = ((error @ readings).square().sum(-1) * weight).sum() / total
+    weights = torch.tensor([config.opening_weight, config.width_weight])
+    mouth = ((error @ readings).square() @ weights * weight).sum() / total
     both = weight[:, 1:] * weight[:, :-1]
     velocity = (error.diff(dim=1).square().sum(-1) * both).sum() / both.sum().clamp(min=1)
-    loss = position + config.mouth_weight * mouth + config.velocity_weight * velocity
+    loss = position + mouth + config.velocity_weight * velocity
     return loss / 100.0

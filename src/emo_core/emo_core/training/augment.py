@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_core.audio.mel import FLOOR_DB, FMAX, FMIN, HOP, N_MELS, SAMPLE_RATE, mel_frequencies
+from emo_core.audio.mel import FLOOR_DB, FMAX, FMIN, HOP, N_MELS, mel_frequencies
+from emo_core.audio.sources import SAMPLE_RATE
 
 Array = NDArray[np.float32]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -76,7 +77,7 @@ def export_apc(net: ApcNet, folder: Path, provenance: dict[str, object]) -> None
 
 def export_audio2landmark(
     nets: Sequence[StreamNet],
-    decoder: np.ndarray,
+    decoder: NDArray[np.float32],
     config: A2LConfig,
     features: int,
     folder: Path,

@@ -34,6 +34,10 @@ from emo_core.training.lipsync_data import TAIL_ROWS, Basis, Lips, versions
 Array = NDArray[np.float32]
 
 AUDIO_SUFFIXES = {".flac", ".wav", ".mp3", ".m4a", ".ogg"}
+REPORTED = (
+    "opening_r", "width_r", "opening_slope", "closure", "closure_paired", "lag_ms", "abs_lag_ms",
+    "jitter_mm",
+)  # fmt: skip
 #: A speaker with few clips is heard this many times for each of the others' once.
 _FEW, _REPEAT = 100, 3
 
@@ -87,9 +91,7 @@ class Features:
 class Validation:
     """Scores a network on held-out clips, each group by its own mean."""
 
-    def __init__(
-        self, groups: dict[str, list[Clip]], features: Features, decoder: Array
-    ) -> None:
+    def __init__(self, groups: dict[str, list[Clip]], features: Features, decoder: Array) -> None:
         self._decoder = decoder
         self._groups = {
             name: [self._prepared(clip, features) for clip in clips]
@@ -126,9 +128,7 @@ class Validation:
                 still.append(metrics.score_clip(rest, true, voiced, clip.valid))
             mean, _ = metrics.average(ours)
             ratio = mean["d_pl"] / metrics.average(still)[0]["d_pl"]
-            keys = ("opening_r", "width_r", "opening_slope", "closure", "closure_paired")
-            keys += ("lag_ms", "abs_lag_ms", "jitter_mm")
-            out[name] = {"ratio": round(ratio, 4), **{k: round(mean[k], 4) for k in keys}}
+            out[name] = {"ratio": round(ratio, 4), **{k: round(mean[k], 4) for k in REPORTED}}
             parts.append(ratio - mean["opening_r"] - 0.5 * mean["width_r"] - 0.5 * mean["closure"])
         weights = np.array([1.0] + [0.25] * (len(parts) - 1))
         out["score"] = round(float(np.dot(weights, parts) / weights.sum()), 4)
@@ -140,8 +140,8 @@ def make_bank(
 ) -> tuple[Bank, list[Lips]]:
     """The training splits of prepared folders in `count` versions of every clip."""
     clips: list[Lips] = []
-    for folder in folders:
-        one = [Lips.of(clip) for clip in load_split(folder, "train")]
+    for person, folder in enumerate(folders):
+        one = [Lips.of(clip, person) for clip in load_split(folder, "train")]
         clips += one * (_REPEAT if len(one) < _FEW else 1)
     sequences = versions(clips, count, np.random.default_rng(seed))
     rows = [[features(sequence.mel) for sequence in version] for version in sequences]
@@ -171,6 +171,7 @@ def make_audio2landmark(
     if strangers:
         groups["strangers"] = [Clip.load(path) for path in strangers]
     validation = Validation(groups, features, basis.decoder)
+    config = replace(config, people=len(folders))
     nets = []
     for seed in range(config.seed, config.seed + seeds):
         folder = work / f"seed{seed}"
@@ -179,7 +180,7 @@ def make_audio2landmark(
             train(bank, basis, replace(config, seed=seed), folder, validation)
             done.touch()
         nets.append(load_audio2landmark(folder / "best.pt")[0])
-    report = validation(nets)
+    report: dict[str, object] = validation(nets)
     (work / "validation.json").write_text(json.dumps(report, indent=1) + "\n")
     streaming = [net for net in nets if isinstance(net, StreamNet)]
     if len(streaming) == len(nets):
