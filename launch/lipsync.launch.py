@@ -30,12 +30,14 @@ def _unless_hopeless(event: ProcessExited, context: LaunchContext) -> list[Any]:
     return [Shutdown(reason=f"{event.process_name} cannot run")]
 
 
-#: A crashed process comes back after a pause.
+#: A crashed process comes back after a pause. At the end the drivers ease to neutral, and the view
+#: finishes its film: on a busy machine launch's own 5 s would be too short.
 _KEPT_RUNNING: dict[str, Any] = {
     "output": "screen",
     "respawn": True,
     "respawn_delay": 2.0,
     "on_exit": _unless_hopeless,
+    "sigterm_timeout": "10",
 }
 
 

@@ -34,7 +34,7 @@ TRIES = 4
 
 #: How long a process may take to follow SIGINT, and then SIGTERM, before SIGKILL. The drivers ease
 #: to neutral within 1 s, the view finishes its film.
-INTERRUPT_S, TERMINATE_S = 5.0, 2.0
+INTERRUPT_S, TERMINATE_S = 10.0, 2.0
 
 #: Stop order by executable; all others go first.
 STOP_ORDER = {"drivers": 1, "robot_view": 2}
