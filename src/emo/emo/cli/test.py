@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     steps = {
         "ruff": [python, "-m", "ruff", "check", "--quiet", "."],
         "mypy": [python, "-m", "mypy", "src/emo_core/emo_core"],
-        "pytest": [python, "-m", "pytest", "-q", *(["-m", " and ".join(marks)] if marks else [])],
+        "pytest": [python, "-m", "pytest", *(["-m", " and ".join(marks)] if marks else [])],
     }
     if args.tests:
         steps = {"pytest": [*steps["pytest"], *args.tests]}
