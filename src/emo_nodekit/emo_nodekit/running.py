@@ -79,7 +79,9 @@ class Spinner:
             self._ended[index].set()
             self._wake[index].trigger()
             if thread.is_alive():
-                thread.join(timeout=2.0)
+                thread.join(timeout=5.0)
+            if thread.is_alive():
+                continue  # starved or stuck: it goes with the process
             self._executors[index].shutdown(timeout_sec=2.0)
             node.destroy_node()
 
