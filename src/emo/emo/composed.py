@@ -19,6 +19,7 @@ from typing import Any
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
+import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
 from emo.graph import GraphOptions, Process, build_graph
 from emo_core.errors import EmoError
 from emo_nodekit.running import HOPELESS, Spinner, stop_event

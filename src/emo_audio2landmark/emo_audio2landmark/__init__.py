@@ -1,1 +1,3 @@
 """Speech features to face landmarks, on ROS 2."""
+
+import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)

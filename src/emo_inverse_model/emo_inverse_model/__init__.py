@@ -1,1 +1,3 @@
 """Robot landmarks to motor commands, on ROS 2."""
+
+import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)

@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from types import FrameType
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -87,18 +86,27 @@ class Spinner:
 
 
 class Stop:
-    """Set by a signal. A pipe and no lock: a handler may interrupt itself, and whoever waits."""
+    """Set by SIGINT and SIGTERM, in the main thread.
+
+    No lock, since a handler may interrupt itself and whoever waits; and no work for a Python
+    handler, which would come too late for a `wait` that is just about to begin: the interpreter
+    itself writes the signal's number to a pipe.
+    """
 
     def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-
-    def set(self) -> None:
-        """From now on `wait` returns at once."""
-        os.write(self._write, b"x")
+        self._read, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        self._numbers = {signal.SIGINT, signal.SIGTERM}
+        for number in self._numbers:
+            signal.signal(number, lambda number, frame: None)
+        self._set = False
 
     def wait(self, timeout_s: float) -> bool:
         """Whether it is set, after `timeout_s` at most."""
-        return bool(select.select([self._read], [], [], timeout_s)[0])
+        if not self._set and select.select([self._read], [], [], timeout_s)[0]:
+            self._set = not self._numbers.isdisjoint(os.read(self._read, 4096))
+        return self._set
 
     def is_set(self) -> bool:
         """Whether it is set."""
@@ -107,14 +115,7 @@ class Stop:
 
 def stop_event() -> Stop:
     """An event that SIGINT and SIGTERM set (main thread only)."""
-    event = Stop()
-
-    def handler(signum: int, frame: FrameType | None) -> None:
-        event.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
-    return event
+    return Stop()
 
 
 def run(create_nodes: Callable[[], list[Node]], args: Sequence[str] | None = None) -> int:

@@ -1,1 +1,3 @@
 """The simulated robot as a camera sees it, on ROS 2."""
+
+import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)

@@ -1,1 +1,3 @@
 """Audio to speech features (log-mel and APC), on ROS 2."""
+
+import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)

@@ -63,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Set ROS up, run the graph, leave the results."""
+    import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
+
     if bool(args.speech) == args.mic:
         raise EmoError("give either a recording or --mic: ./emo lipsync SPEECH")
     if not 0.0 <= args.mouth_gain <= 3.0:
