@@ -1,0 +1,87 @@
+"""How nodes end: by signals, however many, and without racing their executors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.ros
+
+MANY_SIGNALS = """
+import os, signal, threading, time
+from emo_nodekit.running import stop_event
+
+stop = stop_event()
+def fire():
+    time.sleep(0.2)
+    for _ in range(300):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+thread = threading.Thread(target=fire)
+thread.start()
+assert not stop.is_set()
+while not stop.wait(10.0):
+    raise SystemExit("never stopped")
+thread.join()
+assert stop.is_set() and stop.wait(0.0)
+"""
+
+
+def test_signals_upon_signals_do_not_lock_a_node_out() -> None:
+    pytest.importorskip("rclpy")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", MANY_SIGNALS], env=environment, check=True, timeout=30)
+
+
+@pytest.fixture
+def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    rclpy = pytest.importorskip("rclpy")
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=99)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    yield context
+    for number, handler in zip((signal.SIGINT, signal.SIGTERM), handlers, strict=True):
+        signal.signal(number, handler)
+    rclpy.try_shutdown(context=context)
+
+
+def test_idle_and_busy_nodes_end_at_once(ros: Any) -> None:
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.node import Node
+
+    from emo_nodekit import running
+
+    ended: list[str] = []
+
+    class Worker(Node):
+        def stop(self) -> None:
+            ended.append(self.get_name())
+
+    def executor() -> SingleThreadedExecutor:
+        return SingleThreadedExecutor(context=ros)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "SingleThreadedExecutor", executor)
+        for _ in range(5):
+            ended.clear()
+            nodes = [Worker("idle", context=ros), Worker("busy", context=ros)]
+            nodes[1].create_timer(0.0005, lambda: None)
+            spinner = running.Spinner(nodes)
+            spinner.start()
+            time.sleep(0.05)
+            began = time.monotonic()
+            spinner.stop()
+            assert time.monotonic() - began < 4.0
+            assert ended == ["busy", "idle"], "sources first"
+            assert not spinner.failed.is_set()
+    names = [thread.name for thread in threading.enumerate()]
+    assert "idle" not in names and "busy" not in names
