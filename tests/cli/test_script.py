@@ -13,6 +13,8 @@ import pytest
 from emo import bootstrap
 
 ROOT = Path(__file__).resolve().parents[2]
+#: The Python behind this environment: it has no packages of ours.
+PYTHON = getattr(sys, "_base_executable", sys.executable)
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def test_wrong_python(checkout, tmp_path):
 
 def test_python_without_venv(checkout, tmp_path):
     bare = fake_python(
-        tmp_path, "py", f'case "$*" in *ensurepip*) exit 1;; esac\nexec "{sys.executable}" "$@"'
+        tmp_path, "py", f'case "$*" in *ensurepip*) exit 1;; esac\nexec "{PYTHON}" "$@"'
     )
     message = only_error(call(checkout, "--version", EMO_PYTHON=str(bare)))
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -109,12 +111,12 @@ def test_python_without_venv(checkout, tmp_path):
 
 
 def test_sourced_ros_that_this_python_cannot_use(checkout):
-    done = call(checkout, "--version", EMO_PYTHON=sys.executable, ROS_DISTRO="jazzy",
+    done = call(checkout, "--version", EMO_PYTHON=PYTHON, ROS_DISTRO="jazzy",
                 AMENT_PREFIX_PATH="/opt/ros/jazzy")  # fmt: skip
     if done.returncode == 0:
         pytest.skip("this Python has a rclpy of its own")
     assert "ROS 2 jazzy is sourced" in only_error(done)
-    done = call(checkout, "nonsense", EMO_PYTHON=sys.executable, ROS_DISTRO="jazzy",
+    done = call(checkout, "nonsense", EMO_PYTHON=PYTHON, ROS_DISTRO="jazzy",
                 AMENT_PREFIX_PATH="/opt/ros/jazzy", EMO_OWN_ROS="1")  # fmt: skip
     assert done.returncode == 2  # set up without it, and the command line answered
 
@@ -123,7 +125,7 @@ def test_sourced_ros_is_used(checkout, tmp_path):
     """Its packages are on PYTHONPATH, as a sourced set-up has them; its Python is ours then."""
     (tmp_path / "ros").mkdir()
     (tmp_path / "ros" / "rclpy.py").write_text("")
-    done = call(checkout, "--version", EMO_PYTHON=sys.executable, ROS_DISTRO="jazzy",
+    done = call(checkout, "--version", EMO_PYTHON=PYTHON, ROS_DISTRO="jazzy",
                 AMENT_PREFIX_PATH="/opt/ros/jazzy", PYTHONPATH=str(tmp_path / "ros"))  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "beside ROS 2 jazzy" in done.stderr
@@ -133,7 +135,7 @@ def test_sourced_ros_is_used(checkout, tmp_path):
 
 def test_no_network(checkout):
     (checkout / "requirements" / "base.txt").write_text("numpy==1.26.4\n")
-    done = call(checkout, "--version", EMO_PYTHON=sys.executable, PIP_CONFIG_FILE=os.devnull,
+    done = call(checkout, "--version", EMO_PYTHON=PYTHON, PIP_CONFIG_FILE=os.devnull,
                 PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_RETRIES="0", PIP_NO_CACHE_DIR="1",
                 PIP_FIND_LINKS="", PIP_EXTRA_INDEX_URL="")  # fmt: skip
     message = only_error(done)
