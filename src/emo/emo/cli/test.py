@@ -20,6 +20,7 @@ from emo_core.errors import EmoError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--all", action="store_true", help="the slow tests, too")
+    parser.add_argument("--train", action="store_true", help="training's, too: installs torch")
     parser.add_argument("--no-ros", action="store_true", help="leave out what needs ROS")
     parser.add_argument("tests", nargs="*", help="files or pytest node ids (default: all)")
 
@@ -28,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     """Run all three; the exit status is 0 if all passed."""
     root = repository()
     ensure("dev", "./emo test")
+    if args.train:
+        ensure("train", "./emo test --train")
     if not args.no_ros:
         from emo.ros_setup import enter_ros
 

@@ -39,7 +39,7 @@ class Apc:
 
     def __init__(self, session: Any, config: dict[str, Any]) -> None:
         self._session = session
-        self._shape = (int(config["layers"]), 1, int(config["hidden"]))
+        self._layers, self._hidden = int(config["layers"]), int(config["hidden"])
         self.dim = N_MELS + int(config["hidden"])
         self.reset()
 
@@ -56,7 +56,7 @@ class Apc:
 
     def reset(self) -> None:
         """Forget the past."""
-        self._state = np.zeros(self._shape, np.float32)
+        self._state = self._rest(1)
 
     def feed(self, mel: Array) -> Array:
         """Next log-mel frames (k, 80) in dB -> features (k, dim)."""
@@ -69,12 +69,24 @@ class Apc:
             out.append(features[0])
         return np.concatenate(out)
 
+    def features(self, mels: Array) -> Array:
+        """Recordings that begin together (B, K, 80) in dB -> features (B, K, dim); no state kept.
+
+        For training: many at a time are several times as fast as one after the other.
+        """
+        feeds = {"mel": mels, "state": self._rest(len(mels))}
+        out: Array = self._session.run(["features"], feeds)[0]
+        return out
+
+    def _rest(self, batch: int) -> Array:
+        return np.zeros((self._layers, batch, self._hidden), np.float32)
+
     def predict(self, mel: Array) -> tuple[Array, dict[int, Array]]:
         """A whole recording (K, 80) in dB -> normalized log-mel (K, 80) and, for each of `SHIFTS`,
         the prediction (K, 80): at row t, the normalized frame t + shift as foreseen at t.
         """
         names = [f"pred_{shift}" for shift in SHIFTS]
-        feeds = {"mel": mel[None], "state": np.zeros(self._shape, np.float32)}
+        feeds = {"mel": mel[None], "state": self._rest(1)}
         features, *predictions = self._session.run(["features", *names], feeds)
         foreseen = {shift: p[0] for shift, p in zip(SHIFTS, predictions, strict=True)}
         return features[0, :, :N_MELS], foreseen

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from emo_core.audio.mel import N_MELS
 from emo_core.training.augment import another_voice
@@ -36,12 +37,15 @@ class ApcConfig:
 
     hidden: int = 512
     layers: int = 3
-    dropout: float = 0.2
+    dropout: float = 0.4
+    input_dropout: float = 0.1
+    masked_bands: int = 16
     streams: int = 48
     chunk: int = 64
-    epochs: int = 30
+    epochs: int = 24
     learning_rate: float = 1.5e-3
-    versions: int = 8
+    weight_decay: float = 1e-2
+    versions: int = 12
     seed: int = 0
 
 
@@ -68,8 +72,20 @@ class ApcNet(nn.Module):
 
     def forward(self, mel: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(B, T, 80) dB, state (layers, B, hidden) -> features (B, T, hidden), next state."""
-        features, state = self.gru(self.normalize(mel), state)
+        features, state = self.gru(self.spoiled(self.normalize(mel)), state)
         return features, state
+
+    def spoiled(self, normal: Tensor) -> Tensor:
+        """In training, a stretch of bands is missing from each stream, and values here and there
+        (as SpecAugment, Park et al. 2019); in use, nothing is."""
+        if not self.training:
+            return normal
+        count = len(normal)
+        width = torch.randint(0, self.config.masked_bands + 1, (count, 1))
+        first = (torch.rand(count, 1) * (N_MELS - width)).long()
+        band = torch.arange(N_MELS)
+        kept = (band < first) | (band >= first + width)
+        return nn.functional.dropout(normal * kept[:, None], self.config.input_dropout)
 
     def predict(self, features: Tensor, normal: Tensor, shift: int) -> Tensor:
         """Features (B, T, hidden) and normalized frames (B, T, 80) -> the frame `shift` ahead.
@@ -128,13 +144,17 @@ def train_apc(
     rng = np.random.default_rng(config.seed)
     net = ApcNet(config, *statistics(mels))
     heard = voices(mels, config)
-    optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
+    averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
     checkpoint = out / "checkpoint.pt"
     out.mkdir(parents=True, exist_ok=True)
     first = 0
     if checkpoint.exists():
         stored = torch.load(checkpoint, weights_only=True)
-        net.load_state_dict(stored["net"])
+        net.load_state_dict(stored["raw"])
+        averaged.module.load_state_dict(stored["net"])
         optimizer.load_state_dict(stored["optimizer"])
         first = stored["epoch"] + 1
         rng = np.random.default_rng(config.seed + first)
@@ -154,10 +174,10 @@ def train_apc(
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
+            averaged.update_parameters(net)
             losses.append(loss.item())
             step += 1
-        ratios = shift_ratios(net.eval(), held_out)
-        net.train()
+        ratios = shift_ratios(averaged.module.eval(), held_out)
         line = {
             "epoch": epoch,
             "loss": float(np.mean(losses)),
@@ -167,9 +187,10 @@ def train_apc(
         with (out / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
         print(json.dumps(line), flush=True)
-        stored = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
-        torch.save({**stored, "config": asdict(config)}, checkpoint)
-    return net
+        stored = {"net": averaged.module.state_dict(), "raw": net.state_dict(), "epoch": epoch}
+        stored |= {"optimizer": optimizer.state_dict(), "config": asdict(config)}
+        torch.save(stored, checkpoint)
+    return averaged.module.eval()
 
 
 def load_apc(path: Path) -> ApcNet:

@@ -46,12 +46,12 @@ class A2LConfig:
     architecture: str = "stream"
     inputs: str = "apc+mel"
     lookahead_ms: int = 240
-    hidden: int = 256
+    hidden: int = 384
     layers: int = 2
     components: int = 64
     people: int = 2
     static_noise_mm: float = 0.3
-    other_static: float = 0.5
+    other_static: float = 0.3
     dropout: float = 0.3
     batch: int = 24
     epochs: int = 60
@@ -60,7 +60,7 @@ class A2LConfig:
     opening_weight: float = 20.0
     width_weight: float = 60.0
     velocity_weight: float = 1.0
-    robust_mm: float = 0.0
+    robust_mm: float = 0.5
     seed: int = 0
 
 
@@ -77,23 +77,24 @@ class StaticFace(nn.Module):
     encoder: Tensor
     shape: Tensor
     radius: Tensor
-    KNOWN = 24
+    KNOWN = 40
 
-    def __init__(self, people: int, unrecognized: float = 0.4) -> None:
+    def __init__(self, people: int, components: int, unrecognized: float = 0.3) -> None:
         super().__init__()
+        self.known = min(self.KNOWN, components)
         self.unrecognized = unrecognized
         self.register_buffer("readings", torch.from_numpy(10.0 * static_readings()))
         self.register_buffer("means", torch.zeros(people, 1434))
-        self.register_buffer("encoder", torch.zeros(1434, self.KNOWN))
+        self.register_buffer("encoder", torch.zeros(1434, self.known))
         self.register_buffer("shape", torch.zeros(1434))
         self.register_buffer("radius", torch.ones(()))
-        self.width = self.readings.shape[1] + self.KNOWN + people
+        self.width = self.readings.shape[1] + self.known + people
 
     def know(self, people: People, basis: Basis) -> None:
         """Take over who was trained on."""
         face = canonical_face().reshape(-1)
         self.means.copy_(torch.from_numpy(people.means - face))
-        self.encoder.copy_(torch.from_numpy(basis.encoder[:, : self.KNOWN] / 10.0))
+        self.encoder.copy_(torch.from_numpy(basis.encoder[:, : self.known] / 10.0))
         points = np.zeros((478, 3), np.float32)
         points[people.shape_points] = 1.0 / len(people.shape_points)
         self.shape.copy_(torch.from_numpy(points.reshape(-1)))
@@ -117,7 +118,7 @@ class StreamNet(nn.Module):
     def __init__(self, config: A2LConfig, features: int) -> None:
         super().__init__()
         self.delay = config.lookahead_ms // 40 - 1
-        self.static = StaticFace(config.people)
+        self.static = StaticFace(config.people, config.components)
         self.rest = nn.Linear(self.static.width, config.components)
         self.enter = nn.Sequential(
             nn.Dropout(config.dropout / 2),
@@ -168,7 +169,7 @@ class SliceNet(nn.Module):
             features, hidden, 3, batch_first=True, bidirectional=True, dropout=config.dropout
         )
         self.score = nn.Linear(2 * hidden, 2 * hidden, bias=False)
-        self.static = StaticFace(config.people)
+        self.static = StaticFace(config.people, config.components)
         self.leave = nn.Sequential(
             nn.Linear(4 * hidden + self.static.width, 2 * hidden),
             nn.Tanh(),

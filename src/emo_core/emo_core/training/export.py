@@ -70,7 +70,8 @@ def export_apc(net: ApcNet, folder: Path, provenance: dict[str, object]) -> None
     folder.mkdir(parents=True, exist_ok=True)
     example = (torch.zeros(1, 4, 80), torch.zeros(config.layers, 1, config.hidden))
     names = ["features", "next_state", *(f"pred_{shift}" for shift in ALL_SHIFTS)]
-    _export(_ApcGraph(net), example, ["mel", "state"], names, {"mel": {1: "rows"}}, folder)
+    axes = {"mel": {0: "batch", 1: "rows"}, "state": {1: "batch"}, "next_state": {1: "batch"}}
+    _export(_ApcGraph(net), example, ["mel", "state"], names, axes, folder)
     facts = {"hidden": config.hidden, "layers": config.layers, "mel": MEL_SETTINGS}
     write_config(folder, {"kind": "apc", **facts, "provenance": provenance})
 
@@ -118,7 +119,7 @@ def _export(
     folder: Path,
 ) -> None:
     path = folder / "model.onnx"
-    dynamic = {**axes, **{name: {1: "rows_out"} for name in outputs if name != "next_state"}}
+    dynamic = {name: {1: "rows_out"} for name in outputs if name != "next_state"} | axes
     torch.onnx.export(
         graph.eval(),
         example,

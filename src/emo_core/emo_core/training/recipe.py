@@ -82,10 +82,20 @@ class Features:
             raise EmoError(f"inputs '{inputs}': give one of {', '.join(columns)}")
         self._columns = columns[inputs]
 
-    def __call__(self, mel: Array) -> NDArray[np.float16]:
-        """(K, 80) dB -> (K, F)."""
-        self._apc.reset()
-        return self._apc.feed(mel)[:, self._columns].astype(np.float16)
+    def __call__(self, mels: Sequence[Array], together: int = 32) -> list[NDArray[np.float16]]:
+        """Log-mels (K, 80) in dB -> rows (K, F) of each."""
+        order = np.argsort([len(mel) for mel in mels])
+        rows: list[NDArray[np.float16]] = [np.zeros((0, 0), np.float16)] * len(mels)
+        for at in range(0, len(order), together):
+            chosen = order[at : at + together]
+            longest = len(mels[chosen[-1]])
+            batch = np.full((len(chosen), longest, N_MELS), FLOOR_DB, np.float32)
+            for b, i in enumerate(chosen):
+                batch[b, : len(mels[i])] = mels[i]
+            features = self._apc.features(batch)[..., self._columns].astype(np.float16)
+            for b, i in enumerate(chosen):
+                rows[i] = features[b, : len(mels[i])].copy()
+        return rows
 
 
 class Validation:
@@ -105,7 +115,7 @@ class Validation:
         voiced = voiced_frames(clip.audio, len(clip.landmarks))
         static = static_face(clip.landmarks, voiced, clip.valid).astype(np.float32)
         tail = np.full((TAIL_ROWS, N_MELS), FLOOR_DB, np.float32)
-        return clip, voiced, static, features(np.concatenate([clip.mel, tail]))
+        return clip, voiced, static, features([np.concatenate([clip.mel, tail])])[0]
 
     @torch.no_grad()
     def __call__(self, nets: nn.Module | Sequence[nn.Module]) -> dict[str, object]:
@@ -144,7 +154,7 @@ def make_bank(
         one = [Lips.of(clip, person) for clip in load_split(folder, "train")]
         clips += one * (_REPEAT if len(one) < _FEW else 1)
     sequences = versions(clips, count, np.random.default_rng(seed))
-    rows = [[features(sequence.mel) for sequence in version] for version in sequences]
+    rows = [features([sequence.mel for sequence in version]) for version in sequences]
     return Bank(clips, sequences, rows), clips
 
 
@@ -155,7 +165,7 @@ def make_audio2landmark(
     work: Path,
     config: A2LConfig,
     seeds: int = 1,
-    versions_of_clip: int = 12,
+    versions_of_clip: int = 8,
     apc: Path | None = None,
 ) -> dict[str, object]:
     """Train `seeds` networks and export their mean; returns its validation figures.
