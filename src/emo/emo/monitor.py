@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from emo_interfaces.msg import MotorCommand
 from rclpy.node import Node
 from rclpy.qos import qos_profile_system_default
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState
 
 from emo_core.robot.description import RobotDescription
@@ -35,7 +36,8 @@ class Monitor(Node):
         self._robot = robot
         self._low, high = np.array([motor.range_rad for motor in robot.motors]).T
         self._span = high - self._low
-        self._positions = robot.neutral
+        self._positions = np.full(len(robot.motors), np.nan)
+        self._joints: Subscription | None = None
         self.began: float | None = None
         self.ended: float | None = None
         self.heard = time.monotonic()
@@ -44,7 +46,6 @@ class Monitor(Node):
         self.errors: dict[str, str] = {}
         self.faults: dict[str, str] = {}
         self.create_subscription(MotorCommand, "motor_command", self._on_command, qos.FRAMES)
-        self.create_subscription(JointState, "joint_states", self._on_joints, qos.STATES)
         self.create_subscription(
             DiagnosticArray, "/diagnostics", self._on_diagnostics, qos_profile_system_default
         )
@@ -61,6 +62,10 @@ class Monitor(Node):
         self.frame = message.frame
         self.speech = self.speech or message.active
         self.ended = now if message.end_of_stream else None
+        if self.ended is not None and self._joints is None:  # 100 messages a second, not before
+            self._joints = self.create_subscription(
+                JointState, "joint_states", self._on_joints, qos.STATES
+            )
 
     def _on_joints(self, message: JointState) -> None:
         names = self._robot.names

@@ -27,6 +27,8 @@ PARAMETERS = (
 
 #: Without any motor command for so long, sound is played as it comes.
 PATIENCE_S = 2.0
+#: Sound is held for the servos' lag at least: where the pipeline shares this process it goes first.
+AFTER_PIPELINE_S = 0.010
 
 
 class SpeakerNode(Node):
@@ -65,6 +67,7 @@ class SpeakerNode(Node):
             self._playout.measure(nanoseconds(message.target_time), self._kit.now())
 
     def _on_audio(self, message: AudioChunk) -> None:
+        time.sleep(AFTER_PIPELINE_S)
         samples = audio_samples(message, SAMPLE_RATE)
         now = time.monotonic()
         self._first_heard = now if self._first_heard is None else self._first_heard

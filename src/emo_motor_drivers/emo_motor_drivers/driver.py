@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 
 from emo_interfaces.msg import MotorCommand
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.subscription import Subscription
-from rclpy.timer import Timer
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
 from emo_core.errors import EmoError
 from emo_core.robot.bus import ServoBus
 from emo_core.robot.description import RobotDescription
-from emo_motor_drivers.head import Head
+from emo_motor_drivers.head import Head, Written
 from emo_motor_drivers.journal import Journal, words
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
@@ -25,7 +23,7 @@ from emo_nodekit.parameters import Parameter, Value
 PARAMETERS = (
     Parameter("robot", "sim", "a name in config/robots, or a YAML file"),
     Parameter("autostart", True, "configure and activate without being asked"),
-    Parameter("rate_hz", 50.0, "rate of joint_states", 10.0, 200.0),
+    Parameter("state_steps", 2, "joint_states follow every n-th step of 10 ms", 1, 100),
 )
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -43,7 +41,9 @@ class Shared:
         if self._made is None:
             description = RobotDescription.load(robot)
             journal = Journal(folder, description.names)
-            self._made = robot, Head(description, self._bus, journal.step), journal
+            head = Head(description, self._bus)
+            head.listeners.append(journal.step)
+            self._made = robot, head, journal
         if self._made[0] != robot:
             raise EmoError(f"both drivers must have one robot, not {self._made[0]} and {robot}")
         return self._made[1:]
@@ -74,9 +74,8 @@ class DriverNode(LifecycleNode):
         self._known = set(description.names)
         self._states = self.create_publisher(JointState, "joint_states", qos.STATES)
         self.create_service(SetBool, "~/estop", self._on_estop)
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._subscription: Subscription | None = None
-        self._timer: Timer | None = None
+        self._every, self._steps = int(self._kit.number("state_steps")), 0
         if self._kit.flag("autostart"):
             self.trigger_configure()
             self.trigger_activate()
@@ -97,8 +96,7 @@ class DriverNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Torque on, from where the servos are; listen."""
         self._head.activate(self._group)
-        period = 1.0 / self._kit.number("rate_hz")
-        self._timer = self.create_timer(period, self._on_timer, clock=self._steady)
+        self._head.listeners.append(self._on_step)
         self._subscription = self._kit.subscribe(
             MotorCommand, "motor_command", self._on_command, qos.FRAMES
         )
@@ -106,12 +104,7 @@ class DriverNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Neutral pose, and with the last driver torque off."""
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-        if self._timer is not None:
-            self.destroy_timer(self._timer)
-        self._subscription = self._timer = None
-        self._head.deactivate(self._group)
+        self._leave()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -120,16 +113,22 @@ class DriverNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """As deactivate."""
-        self._head.deactivate(self._group)
+        self._leave()
         return SUCCESS
 
     def stop(self) -> None:
         """The process ends: neutral, torque off, port and records closed."""
-        if self._timer is not None:
-            self._head.deactivate(self._group)
-            self._timer.cancel()
+        self._leave()
         self._head.close(self._group)
         self._journal.flush()
+
+    def _leave(self) -> None:
+        if self._subscription is not None:
+            self.destroy_subscription(self._subscription)
+            self._subscription = None
+        self._head.deactivate(self._group)
+        if self._on_step in self._head.listeners:
+            self._head.listeners.remove(self._on_step)
 
     # -- work --------------------------------------------------------------------------------
 
@@ -151,7 +150,10 @@ class DriverNode(LifecycleNode):
         self._kit.health.done((now - stamp_ns) * 1e-6)
         self._kit.health.values["limited_by"] = words(written.reasons[self._indices]) or "nothing"
 
-    def _on_timer(self) -> None:
+    def _on_step(self, written: Written | None) -> None:
+        self._steps += 1
+        if self._steps % self._every:
+            return
         self._kit.health.values["torque"] = "on" if self._head.torque_on else "off"
         self._kit.health.error = "e-stop is set" if self._head.estopped else self._head.fault
         measured = self._head.measured()

@@ -50,21 +50,24 @@ class Written:
 class Head:
     """A robot's servos. Every call is safe from any thread.
 
-    A command is written when it arrives; between commands a thread goes on every 10 ms towards
-    the last one, or to neutral when it is too old.
+    A command is written when it arrives; from then on a thread goes on every 10 ms towards it, or
+    to neutral when it is too old. Steps that follow the commands do not get in the way of the
+    next one, where the pipeline shares this process.
 
     Args:
         description: the robot.
         bus: its bus; made from the description if not given.
-        on_step: told of each write of the thread.
         clock: monotonic seconds.
+
+    Attributes:
+        listeners: called after each step of the thread with what was written, None if nothing.
+        fault: what the bus said last, if it does not work.
     """
 
     def __init__(
         self,
         description: RobotDescription,
         bus: ServoBus | None = None,
-        on_step: Callable[[Written], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.description = description
@@ -76,8 +79,9 @@ class Head:
         self._users: set[str] = set()  # groups whose driver has opened the bus
         self._groups: set[str] = set()  # groups that may move
         self._torque = False
-        self.fault = ""  # what the bus said last, if it does not work
-        self._on_step = on_step
+        self.fault = ""
+        self.listeners: list[Callable[[Written | None], None]] = []
+        self._due = 0.0
         self._stepping: threading.Thread | None = None
         self._recent: OrderedDict[object, Written | None] = OrderedDict()
 
@@ -144,8 +148,7 @@ class Head:
             while self._torque and not self._safety.at_neutral and self._clock() < give_up:
                 with self._lock:
                     written = self._write(None)
-                if written is not None and self._on_step is not None:
-                    self._on_step(written)
+                self._tell(written)
                 time.sleep(STEP_S)
         finally:
             with self._lock:
@@ -179,6 +182,7 @@ class Head:
                 if motor.group in self._groups and motor.name in positions
             }
             written = self._write(mine)
+            self._due = time.monotonic() + STEP_S
             if key is not None:
                 self._recent[key] = written
                 if len(self._recent) > RECENT:
@@ -212,16 +216,20 @@ class Head:
 
     def _step(self) -> None:
         """The thread's work."""
-        due = time.monotonic()
         while True:
-            due = max(due + STEP_S, time.monotonic())
-            time.sleep(max(due - time.monotonic(), 0.0))
+            time.sleep(max(self._due - time.monotonic(), 0.0))
             with self._lock:
                 if self._stepping is not threading.current_thread():
                     return
+                if time.monotonic() < self._due:  # a command came meanwhile
+                    continue
+                self._due = time.monotonic() + STEP_S
                 written = self._write(None)
-            if written is not None and self._on_step is not None:
-                self._on_step(written)
+            self._tell(written)
+
+    def _tell(self, written: Written | None) -> None:
+        for listener in self.listeners:
+            listener(written)
 
     def _write(self, command: Mapping[str, float] | None) -> Written | None:
         sent = self._safety.step(command, self._clock())

@@ -52,9 +52,9 @@ class Journal:
         self._lock = threading.Lock()
         self._written_s = -1.0
 
-    def step(self, written: Written) -> None:
-        """A write between commands."""
-        if self._sent:
+    def step(self, written: Written | None) -> None:
+        """A write between commands, if there was one."""
+        if self._sent and written is not None:
             wall = time.time_ns() + int((written.time_s - time.monotonic()) * 1e9)
             with self._lock:
                 self._sent.write(_row(wall, ",,,", written))

@@ -24,9 +24,6 @@ from emo_core.errors import EmoError
 #: Exit status of a process that no restart can mend (a missing model, a wrong parameter).
 HOPELESS = 2
 
-#: A thread that computes in Python gives way this often (Python's own default is 5 ms).
-SWITCH_S = 0.00005
-
 
 class Spinner:
     """Spins nodes in threads.
@@ -53,7 +50,6 @@ class Spinner:
 
     def start(self) -> None:
         """Let the nodes work. What exists by now is never looked at by the garbage collector."""
-        sys.setswitchinterval(SWITCH_S)
         gc.collect()
         gc.freeze()
         for thread in self._threads:
