@@ -190,7 +190,8 @@ def train_apc(
         stored = {"net": averaged.module.state_dict(), "raw": net.state_dict(), "epoch": epoch}
         stored |= {"optimizer": optimizer.state_dict(), "config": asdict(config)}
         torch.save(stored, checkpoint)
-    return averaged.module.eval()
+    smoothed: ApcNet = averaged.module.eval()
+    return smoothed
 
 
 def load_apc(path: Path) -> ApcNet:
