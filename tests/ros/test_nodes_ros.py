@@ -32,7 +32,7 @@ from emo_microphone.microphone import MicrophoneNode
 from emo_microphone.speaker import SpeakerNode
 from emo_motor_drivers import drivers
 from emo_motor_drivers.arbiter import ArbiterNode
-from emo_motor_drivers.driver import Shared
+from emo_motor_drivers.driver import DriverNode, Shared
 from emo_nodekit import qos
 from emo_nodekit.messages import floats, nanoseconds, stamp
 from emo_nodekit.running import Spinner
@@ -203,7 +203,7 @@ def test_normalization_and_inverse_model_survive_bad_landmarks(running: Running)
     publisher.publish(FaceLandmarks(dim=3, valid=False, frame=7))
     publisher.publish(FaceLandmarks(dim=3, points=floats(face), valid=True, frame=8))
     until(lambda: len(out) == 2)
-    assert faults(normalization) == {"bad_messages": 2}
+    assert faults(normalization) == {"bad_messages": 2, "dropped": 6}
     assert (out[0].frame, out[0].valid, len(out[0].positions)) == (7, False, 0)
     robot = RobotDescription.load("sim")
     assert list(out[1].names) == list(robot.names)
@@ -334,11 +334,13 @@ def test_estop_service_of_either_driver_stops_both(
     until(lambda: head.torque_on)
 
 
-def test_two_drivers_of_two_robots_in_one_process_are_refused(robot: RobotDescription) -> None:
+def test_two_drivers_of_two_robots_in_one_process_are_refused() -> None:
     shared = Shared()
-    shared.get("sim", "")
+    first = DriverNode("eye", shared)
     with pytest.raises(EmoError, match="one robot"):
-        shared.get("another", "")
+        DriverNode("mouth", shared, parameters={"robot": "another"})
+    first.stop()
+    first.destroy_node()
 
 
 # -- microphone, speaker, view ---------------------------------------------------------------

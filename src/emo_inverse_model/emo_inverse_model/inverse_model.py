@@ -53,6 +53,7 @@ class InverseModelNode(Node):
         self._kit.subscribe(FaceLandmarks, "robot_landmarks", self._on_landmarks, qos.FRAMES)
 
     def _on_landmarks(self, source: FaceLandmarks) -> None:
+        self._kit.health.follow(source.frame)
         message = MotorCommand(
             header=source.header,
             frame=source.frame,

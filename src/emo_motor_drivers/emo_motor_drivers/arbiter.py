@@ -61,6 +61,7 @@ class ArbiterNode(Node):
         )
 
     def _on_command(self, name: str, source: MotorCommand) -> None:
+        self._kit.health.follow(source.frame, name)
         positions = motor_positions(source) if source.valid else {}
         stamp_ns = nanoseconds(source.header.stamp)
         selected = self._arbitration.feed(

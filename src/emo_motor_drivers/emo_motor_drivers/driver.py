@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from emo_interfaces.msg import MotorCommand
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.subscription import Subscription
@@ -36,11 +34,12 @@ class Shared:
         self._bus = bus
         self._made: tuple[str, Head, Journal] | None = None
 
-    def get(self, robot: str, folder: str) -> tuple[Head, Journal]:
-        """The robot's head, and the journal in `folder`. Raises EmoError."""
+    def get(self, kit: Kit) -> tuple[Head, Journal]:
+        """The head of a driver's robot, and its journal. Raises EmoError."""
+        robot = kit.text("robot")
         if self._made is None:
             description = RobotDescription.load(robot)
-            journal = Journal(folder, description.names)
+            journal = Journal(kit.trace_dir, description.names, kit.now)
             head = Head(description, self._bus)
             head.listeners.append(journal.step)
             self._made = robot, head, journal
@@ -66,7 +65,7 @@ class DriverNode(LifecycleNode):
     ) -> None:
         super().__init__(f"{group}_driver", **placed(namespace, parameters, remappings))
         self._kit = Kit(self, PARAMETERS)
-        self._head, self._journal = shared.get(self._kit.text("robot"), self._kit.trace_dir)
+        self._head, self._journal = shared.get(self._kit)
         description = self._head.description
         self._group = group
         self._indices = description.group(group)
@@ -144,10 +143,8 @@ class DriverNode(LifecycleNode):
         written = self._head.command(positions, (message.source, message.frame, stamp_ns))
         if written is None:
             return
-        now = self._kit.now()
-        wall = now + int((written.time_s - time.monotonic()) * 1e9)
-        self._journal.command(self.get_name(), wall, written, message, received)
-        self._kit.health.done((now - stamp_ns) * 1e-6)
+        self._journal.command(self.get_name(), written, message, received)
+        self._kit.health.done((self._kit.now() - stamp_ns) * 1e-6)
         self._kit.health.values["limited_by"] = words(written.reasons[self._indices]) or "nothing"
 
     def _on_step(self, written: Written | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from emo_interfaces.msg import MotorCommand
@@ -44,7 +44,8 @@ class Journal:
     end of the write.
     """
 
-    def __init__(self, folder: str, motors: Sequence[str]) -> None:
+    def __init__(self, folder: str, motors: Sequence[str], now: Callable[[], int]) -> None:
+        self._now = now  # ROS time, ns
         head = ["time", "source", "frame", "stamp", "target_time", "limited_by"]
         self._sent = Record(folder, "sent.csv", [*head, *motors])
         stages = ["frame", "stamp", "driver", "source", *STAGES, "received", "written"]
@@ -55,16 +56,16 @@ class Journal:
     def step(self, written: Written | None) -> None:
         """A write between commands, if there was one."""
         if self._sent and written is not None:
-            wall = time.time_ns() + int((written.time_s - time.monotonic()) * 1e9)
             with self._lock:
-                self._sent.write(_row(wall, ",,,", written))
+                self._sent.write(_row(self._ros_time(written), ",,,", written))
 
     def command(
-        self, driver: str, time_ns: int, written: Written, message: MotorCommand, received_ns: int
+        self, driver: str, written: Written, message: MotorCommand, received_ns: int
     ) -> None:
         """The write of a command, as one driver received it; both tell of the same write."""
         if not self._sent:
             return
+        time_ns = self._ros_time(written)
         stamp, target = nanoseconds(message.header.stamp), nanoseconds(message.target_time)
         about = f"{message.source},{message.frame},{seconds(stamp)},{seconds(target)}"
         ages = [*message.stage_ms[: len(STAGES)]]
@@ -78,6 +79,9 @@ class Journal:
             self._latency.write(
                 f"{message.frame},{seconds(stamp)},{driver},{message.source},{times}"
             )
+
+    def _ros_time(self, written: Written) -> int:
+        return self._now() + int((written.time_s - time.monotonic()) * 1e9)
 
     def flush(self) -> None:
         """Put everything on disk."""

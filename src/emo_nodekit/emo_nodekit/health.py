@@ -17,7 +17,8 @@ _MEMORY_S = 5.0
 class Health:
     """Counts what a node does and reports it on /diagnostics (absolute, as is the custom).
 
-    Call `done` for each message handled, `fault` for each thing that went wrong.
+    Call `done` for each message handled, `follow` for each frame that should follow the one
+    before, `fault` for each thing that went wrong.
     """
 
     def __init__(self, node: Node) -> None:
@@ -27,6 +28,7 @@ class Health:
         self._latencies: list[float] = []
         self._done = 0
         self._since = time.monotonic()
+        self._frames: dict[str, int] = {}
         self._faults: dict[str, int] = {}
         self._last_fault = ("", -float("inf"))
         self.error = ""  # a lasting state that somebody must mend; empty: none
@@ -45,6 +47,14 @@ class Health:
         self._done += 1
         if latency_ms is not None:
             self._latencies.append(latency_ms)
+
+    def follow(self, number: int, stream: str = "") -> None:
+        """Frame `number` of a stream arrived: those that should have come before it are lost."""
+        last = self._frames.get(stream)
+        self._frames[stream] = number
+        if last is not None and number > last + 1:
+            missing = number - last - 1
+            self.fault("dropped", f"{missing} frames before frame {number} are missing", missing)
 
     def fault(self, kind: str, text: str, count: int = 1) -> None:
         """Something went wrong `count` times: counted, logged (not more than once a second)."""

@@ -54,6 +54,7 @@ class NormalizationNode(Node):
         self._kit.subscribe(FaceLandmarks, "landmarks", self._on_landmarks, qos.FRAMES)
 
     def _on_landmarks(self, source: FaceLandmarks) -> None:
+        self._kit.health.follow(source.frame)
         points = floats([])
         if source.valid:
             points = floats(self._normalize(landmark_points(source, NUM_LANDMARKS, 3)))
