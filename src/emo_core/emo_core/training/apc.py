@@ -77,7 +77,8 @@ class ApcNet(nn.Module):
 
     def spoiled(self, normal: Tensor) -> Tensor:
         """In training, a stretch of bands is missing from each stream, and values here and there
-        (as SpecAugment, Park et al. 2019); in use, nothing is."""
+        (as SpecAugment, Park et al. 2019); in use, nothing is.
+        """
         if not self.training:
             return normal
         count = len(normal)
