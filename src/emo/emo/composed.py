@@ -22,7 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
 from emo.graph import GraphOptions, Process, build_graph
 from emo_core.errors import EmoError
-from emo_nodekit.running import HOPELESS, Spinner, stop_event
+from emo_nodekit.running import HOPELESS, URGENT, Spinner, be_nice, stop_event
 
 
 class Composed:
@@ -87,6 +87,7 @@ def _truth(text: str) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until a signal comes. Exit status 2: something that no restart can mend."""
     arguments = list(sys.argv if argv is None else argv)
+    be_nice(URGENT)
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stop = stop_event()
     own = rclpy.utilities.remove_ros_args(arguments)[1:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from pathlib import Path
@@ -21,7 +20,7 @@ from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import BadMessageError, audio_samples, nanoseconds, stamp
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.records import unused
-from emo_nodekit.running import run
+from emo_nodekit.running import PATIENT, run
 from emo_sim.film import PERIOD_NS, Film
 from emo_sim.motion import Motion
 from emo_sim.web import Web
@@ -31,9 +30,6 @@ PARAMETERS = (
     Parameter("port", 0, "of a web page (this machine only) with the picture; 0: none", 0, 65535),
     Parameter("record", "robot.mp4", "file in trace_dir for picture and sound; empty: none"),
 )
-
-#: Its work may wait, the audio's may not.
-NICENESS = 5
 
 
 class RobotViewNode(Node):
@@ -88,7 +84,6 @@ class RobotViewNode(Node):
 
     def _work(self) -> None:
         """Draw each picture as soon as its time is known; in the film none is left out."""
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         shown_ns = 0
         while True:
             last = self._ended.is_set()
@@ -144,7 +139,7 @@ def create_nodes(
 
 def main() -> int:
     """Run the node."""
-    return run(create_nodes)
+    return run(create_nodes, niceness=PATIENT)
 
 
 if __name__ == "__main__":

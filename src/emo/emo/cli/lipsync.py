@@ -203,11 +203,12 @@ def _run_graph(
     from emo.monitor import Monitor
     from emo.supervisor import Supervisor
     from emo_core.robot.description import RobotDescription
-    from emo_nodekit.running import Spinner, stop_event
+    from emo_nodekit.running import URGENT, Spinner, be_nice, stop_event
 
     apart = [entry for entry in graph if args.processes or entry.isolated]
     together = [entry for entry in graph if entry not in apart]
     stop = stop_event()
+    be_nice(URGENT)
     with _alone(options.namespace), _ros():
         monitor = Monitor(RobotDescription.load(options.robot), options.namespace)
         watcher = Spinner([monitor])
