@@ -21,8 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="model", required=True, metavar="apc|audio2landmark|inverse"
     )
     apc = models.add_parser("apc", help="the speech representation")
-    apc.add_argument("--speech", type=Path, nargs="+", default=[], help="folders of recordings")
-    apc.add_argument("--held-out", type=Path, nargs="+", required=True, help="folders to judge by")
+    apc.add_argument("--speech", type=Path, nargs="+", required=True, help="folders of recordings")
     apc.add_argument("--clips", type=Path, nargs="+", default=[], help="prepared folders")
     apc.add_argument("--epochs", type=int, help="passes over the speech (default: the recipe's)")
     apc.add_argument("-o", "--out", type=Path, help="model folder (default: models/apc)")
@@ -60,18 +59,15 @@ def run(args: argparse.Namespace) -> int:
 def _apc(args: argparse.Namespace) -> int:
     import torch
 
-    from emo_core.errors import EmoError
     from emo_core.paths import models_dir
     from emo_core.training.apc import ApcConfig
     from emo_core.training.recipe import make_apc
 
     torch.set_num_threads(args.threads)
-    if not args.speech and not args.clips:
-        raise EmoError("nothing to train on: give --speech or --clips")
     out = args.out or models_dir() / "apc"
     config = ApcConfig() if args.epochs is None else replace(ApcConfig(), epochs=args.epochs)
     work = args.work or Path("runs") / out.name
-    make_apc(args.speech, args.held_out, args.clips, out, work, config)
+    make_apc(args.speech, args.clips, out, work, config)
     print(f"{out}: trained; log in {work}")
     return 0
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import cast
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
-from av.container import InputContainer
 from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
+from emo_core.media import MediaFile, reason
 
 SAMPLE_RATE = 16_000
 #: Reported, not silently dropped: recordings that lose more than this many seconds to damage.
 _MAX_PADDING_S = 2.0
 
 
-class AudioFile:
+class AudioFile(MediaFile):
     """A recording (or a video's sound track) decoded as it is read, in constant memory.
 
     Sample 0 is the start of the file: a sound track that starts later than its video is padded
@@ -34,39 +33,13 @@ class AudioFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        super().__init__(path, "recording", "a wav, flac, mp3, m4a or mp4, say")
         self.non_finite = 0
         self.damaged = 0
-        if not self.path.is_file():
-            raise EmoError(f"no such recording: {self.path}")
-        try:
-            container = av.open(str(self.path), metadata_errors="ignore")
-        except (av.error.FFmpegError, OSError) as error:
-            raise EmoError(
-                f"cannot read {self.path} as audio ({_reason(error)}): "
-                "give a recording such as wav, flac, mp3, m4a or mp4"
-            ) from None
-        assert isinstance(container, InputContainer)
-        self._container = container
-        if not container.streams.audio:
-            container.close()
+        if not self._container.streams.audio:
+            self.close()
             raise EmoError(f"{self.path} has no sound track: give a recording with sound")
-        self._stream = container.streams.audio[0]
-
-    def __enter__(self) -> AudioFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Release the file."""
-        self._container.close()
+        self._stream = self._container.streams.audio[0]
 
     @property
     def duration_s(self) -> float | None:
@@ -130,7 +103,7 @@ class AudioFile:
                     yield samples[skip:]
         except av.error.FFmpegError as error:
             raise EmoError(
-                f"cannot decode {self.path} ({_reason(error)}): the file is damaged"
+                f"cannot decode {self.path} ({reason(error)}): the file is damaged"
             ) from None
 
     def _start_s(self, frame: AudioFrame) -> float:
@@ -175,7 +148,3 @@ def load_audio(path: str | Path) -> NDArray[np.float32]:
     """Whole recording as float32 (N,), 16 kHz mono (see `AudioFile`)."""
     with AudioFile(path) as recording:
         return np.concatenate(list(recording.blocks(SAMPLE_RATE)))
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]

@@ -11,13 +11,13 @@ from typing import Any, cast
 
 import av
 import numpy as np
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
 from emo_core.face.alignment import to_metric
 from emo_core.face.topology import NUM_LANDMARKS
+from emo_core.media import MediaFile, reason
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -109,7 +109,7 @@ class Track:
         )
 
 
-class VideoFile:
+class VideoFile(MediaFile):
     """Frames of a video as RGB, decoded as they are read.
 
     Raises:
@@ -117,37 +117,15 @@ class VideoFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise EmoError(f"no such video: {self.path}")
-        try:
-            container = av.open(str(self.path), metadata_errors="ignore")
-        except (av.error.FFmpegError, OSError) as error:
-            raise EmoError(
-                f"cannot read {self.path} as video ({error.strerror}): "
-                "give a video or image such as mp4, mpg, mkv, png or jpg"
-            ) from None
-        assert isinstance(container, InputContainer)
-        self._container = container
-        if not container.streams.video:
-            container.close()
+        super().__init__(path, "video", "an mp4, mpg or mkv, say, or a png or jpg")
+        if not self._container.streams.video:
+            self.close()
             raise EmoError(f"{self.path} has no picture in it: give a video")
-        self._stream = container.streams.video[0]
+        self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps = float(rate) if rate else 25.0
         self.size = (self._stream.width, self._stream.height)
-
-    def __enter__(self) -> VideoFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._container.close()
 
     @property
     def frame_count(self) -> int | None:
@@ -168,7 +146,7 @@ class VideoFile:
                     yield np.rot90(image, turns) if turns else image
         except av.error.FFmpegError as error:
             raise EmoError(
-                f"cannot decode {self.path} ({error.strerror}): the file is damaged"
+                f"cannot decode {self.path} ({reason(error)}): the file is damaged"
             ) from None
 
 

@@ -59,15 +59,20 @@ def speech_mels(folders: Iterable[Path]) -> list[Array]:
 
 def make_apc(
     speech: Sequence[Path],
-    held_out: Sequence[Path],
     clips: Sequence[Path],
     out: Path,
     work: Path,
     config: ApcConfig,
 ) -> None:
-    """Train on speech folders and the clips' training splits; export to `out`."""
-    mels = speech_mels(speech) + [c.mel for folder in clips for c in load_split(folder, "train")]
-    net = train_apc(mels, speech_mels(held_out), work, config)
+    """Train on speech folders and the clips' training splits; export to `out`.
+
+    The last twentieth of the speech folders' recordings is held out, to watch the training by.
+    """
+    mels = speech_mels(speech)
+    kept = len(mels) - max(1, len(mels) // 20)
+    mels, held_out = mels[:kept], mels[kept:]
+    mels += [clip.mel for folder in clips for clip in load_split(folder, "train")]
+    net = train_apc(mels, held_out, work, config)
     minutes = round(sum(map(len, mels)) / 50 / 60)
     export_apc(net, out, {"training": asdict(config), "minutes_of_speech": minutes})
 
