@@ -171,6 +171,19 @@ def test_the_command_speaks_a_recording_and_ends_with_the_face_neutral(
 
 
 @pytest.mark.slow
+def test_sound_meets_lips_in_the_film(tmp_path: Path) -> None:
+    pytest.importorskip("mediapipe", reason="FaceMesh is not installed")
+    from emo_core.evaluation.skew import skew_of_film
+
+    run = emo(HELLO, "--out", tmp_path)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 0, stderr
+    skew = skew_of_film(tmp_path / "robot.mp4", HELLO)
+    assert skew.face_found == 1.0
+    assert np.percentile(np.abs(skew.window_ms), 95) < 40.0
+
+
+@pytest.mark.slow
 def test_an_interrupted_run_brings_the_face_to_neutral(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run = emo(HELLO, "--out", out)
