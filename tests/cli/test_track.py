@@ -93,7 +93,7 @@ def test_overlay_of_a_video_without_sound(emo, faces, tmp_path):
 def test_not_a_video(emo, wav, tmp_path):
     text = tmp_path / "a.mp4"
     text.write_text("no video")
-    assert "as video" in emo("track", text, "-o", tmp_path / "x.npz").error_line
+    assert "as a video" in emo("track", text, "-o", tmp_path / "x.npz").error_line
     assert "no such video" in emo("track", tmp_path / "b.mp4", "-o", tmp_path / "x.npz").error_line
     sound = wav(np.zeros(1600))
     assert "no picture" in emo("track", sound, "-o", tmp_path / "x.npz").error_line

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +18,7 @@ from emo_core.errors import EmoError
 from emo_core.evaluation.metrics import cross_correlation, lag_ms, opening, pearson
 from emo_core.face.alignment import to_metric
 from emo_core.face.topology import NUM_LANDMARKS
-from emo_core.face.tracking import FaceTracker
+from emo_core.face.tracking import FaceTracker, VideoFile
 
 Array = NDArray[np.float64]
 
@@ -74,28 +73,15 @@ def seen_opening(video: Path) -> tuple[Array, Array]:
     times: list[float] = []
     screen: list[NDArray[np.float32]] = []
     missing = np.full((NUM_LANDMARKS, 3), np.nan, dtype=np.float32)
-    if not video.is_file():
-        raise EmoError(f"no such video: {video}")
-    try:
-        with av.open(str(video), metadata_errors="ignore") as container, FaceTracker() as tracker:
-            if not container.streams.video:
-                raise EmoError(f"{video} has no picture in it: give the film of a robot")
-            stream = container.streams.video[0]
-            for frame in container.decode(stream):
-                time: float | None = frame.time
-                if time is None:
-                    continue
-                times.append(time)
-                picture = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-                found = tracker.track(picture)
-                screen.append(missing if found is None else found)
-            origin = float((stream.start_time or 0) * (stream.time_base or 0))
-    except av.error.FFmpegError as error:
-        raise EmoError(f"cannot read {video} as video ({error.strerror})") from None
+    with VideoFile(video) as film, FaceTracker() as tracker:
+        for time, picture in film.timed_frames():
+            times.append(time)
+            found = tracker.track(picture)
+            screen.append(missing if found is None else found)
     if not times:
         raise EmoError(f"{video} has no frames")
     metric, _ = to_metric(np.stack(screen))
-    return np.array(times) - origin, opening(metric)
+    return np.array(times), opening(metric)
 
 
 def sound_offset_s(reference: NDArray[np.float32], sound: NDArray[np.float32]) -> float:

@@ -134,6 +134,12 @@ class VideoFile(MediaFile):
 
     def frames(self) -> Iterator[Image]:
         """RGB uint8 (H, W, 3), turned upright where the file says so; damaged ones are left out."""
+        for _, image in self.timed_frames():
+            yield image
+
+    def timed_frames(self) -> Iterator[tuple[float, Image]]:
+        """As `frames`, each with the time in s that the file states for it, from its first's."""
+        start: float | None = None
         try:
             for packet in self._container.demux(self._stream):
                 try:
@@ -143,7 +149,9 @@ class VideoFile(MediaFile):
                 for frame in decoded:
                     image = cast(Image, frame.to_ndarray(format="rgb24"))
                     turns = round(getattr(frame, "rotation", 0) / 90) % 4
-                    yield np.rot90(image, turns) if turns else image
+                    time = frame.time or 0.0
+                    start = time if start is None else start
+                    yield time - start, np.rot90(image, turns) if turns else image
         except av.error.FFmpegError as error:
             raise EmoError(
                 f"cannot decode {self.path} ({reason(error)}): the file is damaged"
