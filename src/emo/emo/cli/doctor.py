@@ -23,7 +23,6 @@ from emo_core.errors import EmoError
 
 OK, MISSING, ABSENT = "ok", "missing", "absent"
 
-
 _PIN = re.compile(r'([A-Za-z0-9_.-]+)==(\S*?)\s*(?:; platform_machine (..) "(.+)")?\s*(#|$)')
 
 
@@ -37,6 +36,7 @@ class Finding:
     remedy: str = ""
     needed_for: str = ""
     offline: bool = False  # animate, track and demo need it
+
 
 QUIET_NATIVE = True  # PortAudio and ALSA talk
 
@@ -156,9 +156,8 @@ def check_ffmpeg() -> Iterator[Finding]:
 
 def check_models() -> Iterator[Finding]:
     """Load every model that speaking needs, as the commands do: schema, checksum, shapes."""
-    from emo_core.lipsync.pipeline import Lipsync
-
     from emo_core.face.alignment import canonical_face
+    from emo_core.lipsync.pipeline import Lipsync
     from emo_core.paths import models_dir
     from emo_core.robot.mapping import LandmarksToMotors
 

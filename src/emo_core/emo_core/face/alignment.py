@@ -1,8 +1,8 @@
 """Screen face <-> metric face: a weighted similarity Procrustes fit of skull-fixed points.
 
 Metric frame: millimetres, x to the image's right, y up, z towards the camera, head pose and
-scale removed; the canonical face's outer eye corners are 90 mm apart (DESIGN section 5 of the
-documentation; Umeyama 1991, "Least-squares estimation of transformation parameters").
+scale removed; the canonical face's outer eye corners are 90 mm apart
+(Umeyama 1991, "Least-squares estimation of transformation parameters between two point patterns").
 """
 
 from __future__ import annotations

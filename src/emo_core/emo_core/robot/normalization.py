@@ -1,4 +1,4 @@
-"""Human landmarks in a robot's proportions (DESIGN section 5).
+"""Human landmarks in a robot's proportions.
 
 Per point and axis: `clip(alpha * (human - human_static), -edge_lo, +edge_hi) + robot_static`.
 The robot's static face and edges come from motor babbling and live beside its inverse model.
