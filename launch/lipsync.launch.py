@@ -68,7 +68,7 @@ def generate_launch_description() -> LaunchDescription:
 def _processes(context: LaunchContext) -> list[Any]:
     """The graph for the arguments' values."""
     values = {
-        option.name: _value(LaunchConfiguration(option.name).perform(context), option.default)
+        option.name: _value(option, LaunchConfiguration(option.name).perform(context))
         for option in fields(GraphOptions)
     }
     graph = build_graph(GraphOptions(**values))
@@ -112,6 +112,11 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _value(text: str, default: Any) -> Any:
+def _value(option: Field[Any], text: str) -> Any:
     """A launch argument's text as the type of the option's default."""
-    return text == "true" if isinstance(default, bool) else type(default)(text)
+    if isinstance(option.default, bool):
+        return text == "true"
+    try:
+        return type(option.default)(text)
+    except ValueError:
+        raise ValueError(f"{option.name}:={text}: give a number") from None

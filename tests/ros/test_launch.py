@@ -73,6 +73,16 @@ def test_every_option_is_a_described_argument(launch_file: dict[str, Any]) -> No
     assert all(len(each.kwargs["description"]) > 10 for each in found)
 
 
+def test_arguments_say_what_they_may_be(launch_file: dict[str, Any]) -> None:
+    choices = {each.args[0]: each.kwargs["choices"] for each in arguments(launch_file)}
+    assert choices["lookahead"] == ["full", "live"]
+    assert choices["source"] == ["device", "file", "topic"]
+    assert choices["view"] == choices["composed"] == ["true", "false"]
+    assert choices["robot"] is None
+    with pytest.raises(ValueError, match="mouth_gain:=much: give a number"):
+        nodes(launch_file, mouth_gain="much")
+
+
 def test_the_defaults_give_the_default_graph(launch_file: dict[str, Any]) -> None:
     graph = build_graph(GraphOptions())
     made = nodes(launch_file)

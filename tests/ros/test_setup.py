@@ -232,6 +232,20 @@ def test_a_sourced_ros_for_another_python_is_an_error(
         ros_setup.ensure_ros(checkout, venv)
 
 
+def test_an_installed_emo_takes_the_sourced_workspace_as_it_is(
+    venv: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(EmoError, match="not sourced: source its"):
+        ros_setup.ensure_ros(None, venv)
+    source(monkeypatch, tmp_path / "workspace")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    before = dict(os.environ)
+    environment = ros_setup.ensure_ros(None, venv)
+    assert {name: environment[name] for name in before} == before
+    assert steps == []
+    assert environment["ROS_DOMAIN_ID"] == "60"
+
+
 def test_an_unwanted_ros_leaves_every_path(
     venv: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

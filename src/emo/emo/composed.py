@@ -73,7 +73,11 @@ def _options(arguments: Sequence[str]) -> GraphOptions:
     for option in fields(GraphOptions):
         kind = _truth if isinstance(option.default, bool) else type(option.default)
         parser.add_argument(
-            f"--{option.name}", type=kind, default=option.default, help=option.metadata["help"]
+            f"--{option.name}",
+            type=kind,
+            choices=option.metadata.get("choices"),
+            default=option.default,
+            help=option.metadata["help"],
         )
     return GraphOptions(**vars(parser.parse_args(arguments)))
 

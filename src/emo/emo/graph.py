@@ -10,19 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Union
 
+from emo_core.lipsync import VARIANTS
+
 #: A ROS parameter's value.
 Value = Union[bool, int, float, str, "list[str]"]
-
-#: The model of each look-ahead variant.
-VARIANTS = {"full": "audio2landmark_full", "live": "audio2landmark_live"}
 
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """What an operator can choose. The descriptions are also those of the launch arguments."""
+    """What an operator can choose: each option is a launch argument, with its help and choices."""
 
     source: str = field(
-        default="device", metadata={"help": "where audio comes from: device, file or topic"}
+        default="device",
+        metadata={
+            "help": "where audio comes from: device, file or topic",
+            "choices": ("device", "file", "topic"),
+        },
     )
     speech: str = field(default="", metadata={"help": "the recording, for source:=file"})
     device: str = field(
@@ -33,7 +36,10 @@ class GraphOptions:
     )
     lookahead: str = field(
         default="full",
-        metadata={"help": "full (240 ms; the robot's own speech) or live (someone talks to it)"},
+        metadata={
+            "help": "full (240 ms; the robot's own speech) or live (someone talks to it)",
+            "choices": tuple(VARIANTS),
+        },
     )
     static_face: str = field(
         default="", metadata={"help": "the talker's resting face (.npz of `emo track`), or empty"}

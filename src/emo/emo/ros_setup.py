@@ -49,11 +49,12 @@ def ros_ready(root: Path, venv: Path) -> bool:
     return stamp.is_file() and stamp.read_text().split() == _stamp(root, venv, distro)
 
 
-def ensure_ros(root: Path, venv: Path) -> dict[str, str]:
+def ensure_ros(root: Path | None, venv: Path) -> dict[str, str]:
     """Install or build what is missing; done once, then a matter of milliseconds.
 
     Args:
-        root: the checkout (requirements/ros.txt, src/emo_interfaces).
+        root: the checkout (requirements/ros.txt, src/emo_interfaces); None where emo itself is
+            installed in a ROS 2 workspace, which then must be sourced.
         venv: the environment this Python runs in (`sys.prefix`), where things go.
 
     Returns:
@@ -65,6 +66,9 @@ def ensure_ros(root: Path, venv: Path) -> dict[str, str]:
             do.
     """
     distro = sourced_distro(venv)
+    if root is None:
+        _check_installed(distro)
+        return _kept_apart(dict(os.environ), distro)
     if distro is None:
         _ensure_wheels(root, venv)
     else:
@@ -74,12 +78,12 @@ def ensure_ros(root: Path, venv: Path) -> dict[str, str]:
     return ros_environment(venv, distro)
 
 
-def enter_ros(root: Path, venv: Path) -> None:
+def enter_ros(root: Path | None, venv: Path) -> None:
     """`ensure_ros` for this process: starts it again where the loader needs another path."""
     environment = ensure_ros(root, venv)
     # In what order does not matter; the wheels' own start-up hook has one of its own each time.
     had = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
-    lacks = set(environment["LD_LIBRARY_PATH"].split(os.pathsep)) - set(had)
+    lacks = set(environment.get("LD_LIBRARY_PATH", "").split(os.pathsep)) - set(had)
     os.environ.clear()
     os.environ.update(environment)
     if lacks:
@@ -100,6 +104,11 @@ def ros_environment(venv: Path, distro: str | None) -> dict[str, str]:
             say("RMW_IMPLEMENTATION is ignored: the ROS wheels have FastDDS only")
     _prepend(environment, "LD_LIBRARY_PATH", [str(path) for path in libraries])
     _prepend(environment, "AMENT_PREFIX_PATH", [str(venv)])
+    return _kept_apart(environment, distro)
+
+
+def _kept_apart(environment: dict[str, str], distro: str | None) -> dict[str, str]:
+    """With a folder for logs and, unless the operator chose, a domain of this instance's own."""
     # rclpy refuses to start where it cannot keep its log.
     if not ({"ROS_LOG_DIR", "ROS_HOME"} & environment.keys()) and not _home_is_writable():
         environment["ROS_LOG_DIR"] = str(Path(tempfile.gettempdir(), f"emo-ros-log-{os.getuid()}"))
@@ -140,6 +149,14 @@ def _check_sourced(root: Path, venv: Path, distro: str) -> None:
                 f"checkout ({ours.name} differs): rebuild it (colcon build --packages-select "
                 "emo_interfaces) and source it again"
             )
+
+
+def _check_installed(distro: str | None) -> None:
+    if distro is None or not all(map(importlib.util.find_spec, ("rclpy", "emo_interfaces"))):
+        raise EmoError(
+            "this emo is installed in a ROS 2 workspace that is not sourced: source its "
+            "setup.bash (and leave EMO_OWN_ROS unset), and run again"
+        )
 
 
 def _forget_sourced(environment: dict[str, str], venv: Path) -> None:

@@ -10,6 +10,7 @@ from std_msgs.msg import Header
 from emo_core.audio.mel import HOP, WINDOW
 from emo_core.audio.sources import SAMPLE_RATE
 from emo_core.face.tracking import load_face
+from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
 from emo_core.lipsync.audio2landmark import Audio2Landmark
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
@@ -20,7 +21,7 @@ from emo_nodekit.running import run
 PARAMETERS = (
     Parameter(
         "model",
-        "audio2landmark_full",
+        VARIANTS["full"],
         "folder in models/: audio2landmark_full (240 ms look-ahead) or audio2landmark_live",
     ),
     Parameter(
@@ -28,7 +29,7 @@ PARAMETERS = (
         "",
         "the talker's resting face (.npz of `emo track`); empty: the canonical face",
     ),
-    Parameter("mouth_gain", 1.0, "factor on the mouth's opening", 0.0, 3.0),
+    Parameter("mouth_gain", 1.0, "factor on the mouth's opening", 0.0, MAX_MOUTH_GAIN),
 )
 
 MEL_PER_FRAME = 2

@@ -14,6 +14,7 @@ from typing import NoReturn
 from emo.bootstrap import SetupError
 from emo_core import __version__
 from emo_core.errors import EmoError
+from emo_core.lipsync import MAX_MOUTH_GAIN
 
 #: Subcommand -> (module with `add_arguments(parser)` and `run(args) -> int`, one line of help).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -47,17 +48,29 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
 
 
+def mouth_gain(text: str) -> float:
+    """The type of --mouth-gain."""
+    value = float(text)  # argparse turns ValueError into one line
+    if not 0.0 <= value <= MAX_MOUTH_GAIN:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {MAX_MOUTH_GAIN:g}")
+    return value
+
+
+def checkout() -> Path | None:
+    """Root of the checkout this file lies in; None where it is an installed package."""
+    root = Path(__file__).resolve().parents[4]
+    return root if (root / "requirements" / "base.txt").is_file() else None
+
+
 def repository() -> Path:
-    """Root of the checkout this file lies in.
+    """As `checkout`, for commands that need one.
 
     Raises:
-        EmoError: it is an installed package, not a checkout.
+        EmoError: there is none.
     """
-    root = Path(__file__).resolve().parents[4]
-    if not (root / "requirements" / "base.txt").is_file():
-        raise EmoError(
-            f"this command needs a checkout of emo: {root} is none. Clone it, and run ./emo there"
-        )
+    root = checkout()
+    if root is None:
+        raise EmoError("this command needs a checkout of emo: clone it, and run ./emo there")
     return root
 
 
@@ -69,8 +82,9 @@ def ensure(requirements: str, why: str) -> None:
     """
     from emo.bootstrap import ensure_requirements
 
-    root = Path(__file__).resolve().parents[4]
-    ensure_requirements(root, requirements, why)
+    root = checkout()
+    if root is not None:
+        ensure_requirements(root, requirements, why)
 
 
 def make_parser(command: str | None) -> tuple[Parser, types.ModuleType | None]:

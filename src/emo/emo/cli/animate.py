@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo.cli import add_json
+from emo.cli import add_json, mouth_gain
 from emo.cli._files import ArraySpool, check_output, whole_file, write_npz
+from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
 
 if TYPE_CHECKING:
     from emo_core.audio.sources import AudioFile
@@ -54,25 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--robot", default="sim", metavar="NAME|FILE", help="default: sim")
     parser.add_argument(
         "--lookahead",
-        choices=("full", "live"),
+        choices=tuple(VARIANTS),
         default="full",
         help="how much of the future the lips may know: full (default) or live",
     )
     parser.add_argument(
         "--mouth-gain",
-        type=_gain,
+        type=mouth_gain,
         default=1.0,
         metavar="G",
-        help="scale of the mouth's motion, 0 to 3 (default 1)",
+        help=f"factor on the mouth's opening, 0 to {MAX_MOUTH_GAIN:g} (default 1)",
     )
     add_json(parser)
-
-
-def _gain(text: str) -> float:
-    value = float(text)  # argparse turns ValueError into one line
-    if not (math.isfinite(value) and 0.0 <= value <= 3.0):
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 3")
-    return value
 
 
 @dataclass

@@ -17,12 +17,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emo.cli import add_json, repository
-from emo.graph import VARIANTS, GraphOptions, Process, build_graph
+from emo.cli import EXIT_INTERRUPTED, add_json, checkout, mouth_gain
+from emo.graph import GraphOptions, Process, build_graph
 from emo_core.errors import EmoError
+from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from emo.monitor import Monitor
 
@@ -56,7 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="full (240 ms; default for a recording) or live (default for the microphone)",
     )
     parser.add_argument("--face", metavar="FACE", help="whose face: a .npz of track, image, video")
-    parser.add_argument("--mouth-gain", type=float, default=1.0, help="factor on the opening")
+    parser.add_argument(
+        "--mouth-gain",
+        type=mouth_gain,
+        default=1.0,
+        metavar="G",
+        help=f"factor on the mouth's opening, 0 to {MAX_MOUTH_GAIN:g} (default 1)",
+    )
     parser.add_argument("--namespace", default="", help="the robot's namespace")
     add_json(parser)
 
@@ -67,16 +74,12 @@ def run(args: argparse.Namespace) -> int:
 
     if bool(args.speech) == args.mic:
         raise EmoError("give either a recording or --mic: ./emo lipsync SPEECH")
-    if not 0.0 <= args.mouth_gain <= 3.0:
-        raise EmoError(f"--mouth-gain is {args.mouth_gain:g}: give 0 to 3")
     _check_input(args)
     from emo.ros_setup import enter_ros
 
-    enter_ros(repository(), Path(sys.prefix))
-    options, environment = _options(args), dict(os.environ)
-    say = _speaker_of(args)
-    graph = build_graph(options)
-    interrupted = _run_graph(graph, options, args, environment, say)
+    enter_ros(checkout(), Path(sys.prefix))
+    options = _options(args)
+    interrupted = _run_graph(build_graph(options), options, args)
     return _report(Path(options.out), args, interrupted)
 
 
@@ -151,11 +154,6 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _speaker_of(args: argparse.Namespace) -> Callable[[str], None]:
-    """Where remarks go: standard error, so that --json leaves one object on standard output."""
-    return lambda text: print(f"emo: {text}", file=sys.stderr, flush=True)
-
-
 @contextlib.contextmanager
 def _ros() -> Iterator[None]:
     import rclpy
@@ -191,14 +189,9 @@ def _alone(namespace: str) -> Iterator[None]:
         yield
 
 
-def _run_graph(
-    graph: list[Process],
-    options: GraphOptions,
-    args: argparse.Namespace,
-    environment: dict[str, str],
-    say: Callable[[str], None],
-) -> bool:
+def _run_graph(graph: list[Process], options: GraphOptions, args: argparse.Namespace) -> bool:
     """Run until the recording is over and the face at rest. True if a signal ended it."""
+    from emo.bootstrap import say
     from emo.composed import Composed
     from emo.monitor import Monitor
     from emo.supervisor import Supervisor
@@ -212,12 +205,12 @@ def _run_graph(
     with _alone(options.namespace), _ros():
         monitor = Monitor(RobotDescription.load(options.robot), options.namespace)
         watcher = Spinner([monitor])
-        supervisor = Supervisor(apart, environment, say)
+        supervisor = Supervisor(apart, os.environ, say)
         composed = Composed(together)
         watcher.start()
         how = "one process for each node" if args.processes else "one process"
         say(f"{args.speech or 'microphone'} -> robot {args.robot} ({how}), "
-            f"ROS_DOMAIN_ID={environment.get('ROS_DOMAIN_ID', '0')}")  # fmt: skip
+            f"ROS_DOMAIN_ID={os.environ.get('ROS_DOMAIN_ID', '0')}")  # fmt: skip
         if options.port:
             import webbrowser
 
@@ -225,18 +218,17 @@ def _run_graph(
             webbrowser.open(f"http://127.0.0.1:{options.port}/")
         try:
             with supervisor, composed:
-                started = time.monotonic()
-                while not stop.is_set():
+                started, over = time.monotonic(), False
+                while not (over or stop.is_set()):
                     supervisor.watch(0.05)
                     if composed.failed:
                         raise EmoError("a node broke down (see above); run again with --debug")
-                    if _over(monitor, started, bool(args.speech)):
-                        break
+                    over = _over(monitor, started, bool(args.speech))
         finally:
             watcher.stop()
         if monitor.began is not None and not monitor.speech:
             say("no speech was heard: the face stayed at rest")
-    return stop.is_set()
+    return not over
 
 
 def _over(monitor: Monitor, started: float, recorded: bool) -> bool:
@@ -266,11 +258,13 @@ def _report(folder: Path, args: argparse.Namespace, interrupted: bool) -> int:
     (folder / "latency.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if not figures["frames"]:
         if interrupted:
-            return 130
+            return EXIT_INTERRUPTED
         raise EmoError(f"no command reached the servos: see the messages above and {folder}")
+    # The microphone is meant to be ended so, a recording is not.
+    status = EXIT_INTERRUPTED if interrupted and args.speech else 0
     if args.json:
         print(json.dumps({**figures, "out": str(folder)}, indent=2))
-        return 0
+        return status
     total = figures["end_to_end_ms"]
     print(
         f"{figures['frames']} frames, {figures['dropped']} dropped; audio to motor "
@@ -279,4 +273,4 @@ def _report(folder: Path, args: argparse.Namespace, interrupted: bool) -> int:
     for name in RESULTS:
         if (folder / name).exists():
             print(f"  {folder / name}")
-    return 0
+    return status

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
 from emo_core.face.topology import LIPS, LOWER_OVAL, NUM_LANDMARKS
+from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
 from emo_core.models import load_model
 from emo_core.paths import models_dir
 
@@ -45,8 +46,8 @@ class Audio2Landmark:
         static_face: Array | None = None,
         mouth_gain: float = 1.0,
     ) -> None:
-        if not 0.0 <= mouth_gain <= 5.0:
-            raise EmoError(f"mouth_gain is {mouth_gain}: give a factor from 0 to 5")
+        if not 0.0 <= mouth_gain <= MAX_MOUTH_GAIN:
+            raise EmoError(f"mouth_gain is {mouth_gain}: give 0 to {MAX_MOUTH_GAIN:g}")
         self._session = session
         self.lookahead_ms = int(config["lookahead_ms"])
         self.dim = int(config["features"])
@@ -63,7 +64,7 @@ class Audio2Landmark:
     @classmethod
     def load(
         cls,
-        name: str | Path = "audio2landmark_live",
+        name: str | Path = VARIANTS["full"],
         static_face: Array | None = None,
         mouth_gain: float = 1.0,
     ) -> Audio2Landmark:

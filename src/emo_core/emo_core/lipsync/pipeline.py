@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from emo_core.audio.apc import Apc
 from emo_core.audio.mel import LogMel
 from emo_core.face.topology import NUM_LANDMARKS
+from emo_core.lipsync import VARIANTS
 from emo_core.lipsync.audio2landmark import Audio2Landmark
 
 Array = NDArray[np.float32]
 
 #: Samples of one landmark frame.
 FRAME = 640
-VARIANTS = {"full": "audio2landmark_full", "live": "audio2landmark_live"}
 
 
 class Lipsync:
