@@ -26,7 +26,6 @@ class Monitor(Node):
         began: monotonic time of the first command, or None.
         ended: monotonic time of the stream's last command, or None.
         heard: monotonic time of the newest command.
-        frame: index of its frame.
         speech: whether there was any.
         errors: node -> what its diagnostics call an error now.
     """
@@ -41,10 +40,8 @@ class Monitor(Node):
         self.began: float | None = None
         self.ended: float | None = None
         self.heard = time.monotonic()
-        self.frame = -1
         self.speech = False
         self.errors: dict[str, str] = {}
-        self.faults: dict[str, str] = {}
         self.create_subscription(MotorCommand, "motor_command", self._on_command, qos.FRAMES)
         self.create_subscription(
             DiagnosticArray, "/diagnostics", self._on_diagnostics, qos_profile_system_default
@@ -59,7 +56,6 @@ class Monitor(Node):
         now = time.monotonic()
         self.began = now if self.began is None else self.began
         self.heard = now
-        self.frame = message.frame
         self.speech = self.speech or message.active
         self.ended = now if message.end_of_stream else None
         if self.ended is not None and self._joints is None:  # 100 messages a second, not before
@@ -80,5 +76,3 @@ class Monitor(Node):
                 self.errors[status.name] = status.message
             else:
                 self.errors.pop(status.name, None)
-            if status.level == DiagnosticStatus.WARN:
-                self.faults[status.name] = status.message

@@ -37,5 +37,5 @@ def models_dir() -> Path:
 
 
 def config_dir() -> Path:
-    """Folder with `robots/` and the nodes' parameter files."""
+    """Folder with `robots/`."""
     return share_dir() / "config"

@@ -41,11 +41,6 @@ class Continuity:
         self._max_gap = max_gap
         self._next: int | None = None
 
-    @property
-    def next_sample(self) -> int:
-        """Index of the first sample not seen yet."""
-        return self._next or 0
-
     def feed(self, first: int, samples: Samples) -> Piece:
         """A chunk whose first sample has index `first`."""
         end = first + len(samples)

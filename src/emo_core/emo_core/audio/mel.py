@@ -16,7 +16,6 @@ N_MELS = 80
 HOP = 320
 WINDOW = 640
 FMIN, FMAX = 90.0, 7600.0
-MEL_RATE = SAMPLE_RATE // HOP
 #: Power below this is silence; in dB the floor of every band.
 AMIN = 1e-10
 FLOOR_DB = -100.0

@@ -16,7 +16,7 @@ from emo_core.errors import EmoError
 from emo_core.media import MediaFile, reason
 
 SAMPLE_RATE = 16_000
-#: Reported, not silently dropped: recordings that lose more than this many seconds to damage.
+#: A sound track may start this long before or after its picture; a file that says more is wrong.
 _MAX_PADDING_S = 2.0
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.evaluation.clips import EvalClip, Progress
+from emo_core.evaluation.lipsync import finite
 from emo_core.evaluation.metrics import (
     average,
     closure,
@@ -86,8 +87,8 @@ class ClosedLoop:
         return {
             "clips": len(self.clips),
             "servo_lag_ms": self.servo_lag_ms,
-            "model": average(self.model)[0],
-            "film": average(self.film)[0],
+            "model": finite(average(self.model)[0]),
+            "film": finite(average(self.film)[0]),
         }
 
 

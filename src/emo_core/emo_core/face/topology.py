@@ -26,11 +26,18 @@ LIPS_INNER = np.array(
 _RIGHT_JAW = [234, 93, 132, 58, 172, 136, 150, 149, 176, 148]
 _LEFT_JAW = [377, 400, 378, 379, 365, 397, 288, 361, 323, 454]
 LOWER_OVAL = np.array([*_RIGHT_JAW, 152, *_LEFT_JAW])
+#: The outline of the face: LOWER_OVAL, then over the forehead back to the right ear.
+FACE_OVAL = np.array(
+    [*LOWER_OVAL, 356, 389, 251, 284, 332, 297, 338, 10, 109, 67, 103, 54, 21, 162, 127]
+)
 RIGHT_IRIS = np.array([468, 469, 470, 471, 472])
 LEFT_IRIS = np.array([473, 474, 475, 476, 477])
 
 EYEBROWS = np.concatenate([RIGHT_EYEBROW, LEFT_EYEBROW])
 EYES = np.concatenate([RIGHT_EYE, LEFT_EYE])
+#: Closed outlines of the brows, whose tables above list the upper edge and then the lower.
+_AROUND = np.array([0, 1, 2, 3, 4, 9, 8, 7, 6, 5])
+BROW_OUTLINES = (RIGHT_EYEBROW[_AROUND], LEFT_EYEBROW[_AROUND])
 LIPS = np.concatenate([LIPS_OUTER, LIPS_INNER])
 
 #: The 113 points a robot is driven by: 52 of eyes and brows, then 61 of mouth and jaw.

@@ -127,11 +127,6 @@ class VideoFile(MediaFile):
         self.fps = float(rate) if rate else 25.0
         self.size = (self._stream.width, self._stream.height)
 
-    @property
-    def frame_count(self) -> int | None:
-        """Number of frames as the header states it; None where it does not."""
-        return self._stream.frames or None
-
     def frames(self) -> Iterator[Image]:
         """RGB uint8 (H, W, 3), turned upright where the file says so; damaged ones are left out."""
         for _, image in self.timed_frames():

@@ -30,9 +30,6 @@ PLAYHEAD: Colour = (255, 255, 255)
 
 LIP_LINE: Colour = (150, 140, 228)
 
-_AROUND = np.array([0, 1, 2, 3, 4, 9, 8, 7, 6, 5])  # the table lists upper, then lower edge
-BROWS = (topology.RIGHT_EYEBROW[_AROUND], topology.LEFT_EYEBROW[_AROUND])
-
 SHIFT = 4  # OpenCV draws at 1/16 px
 
 
@@ -124,13 +121,6 @@ def mesh_edges() -> NDArray[np.int32]:
     return edges
 
 
-@functools.cache
-def face_oval() -> NDArray[np.int64]:
-    """The outline of the face, closed, in order."""
-    upper = [389, 251, 284, 332, 297, 338, 10, 109, 67, 103, 54, 21, 162, 127]
-    return np.concatenate([topology.LOWER_OVAL, [356], upper])
-
-
 def _fixed(points: Points) -> NDArray[np.int32]:
     fixed: NDArray[np.int32] = np.round(points[..., :2] * (1 << SHIFT)).astype(np.int32)
     return fixed
@@ -155,7 +145,7 @@ def draw_landmarks(image: Image, points: Points, colour: Colour = HUMAN) -> None
 def draw_face(image: Image, points: Points, colour: Colour = HUMAN) -> None:
     """A face from nothing but its landmarks (478, 2 or 3) px, on a plain panel. In place."""
     fixed = _fixed(points)
-    _fill(image, points, face_oval(), (58, 47, 40))
+    _fill(image, points, topology.FACE_OVAL, (58, 47, 40))
     cv2.polylines(image, list(fixed[mesh_edges()]), False, (98, 80, 68), 1, cv2.LINE_AA, SHIFT)
     for eye in (topology.RIGHT_EYE, topology.LEFT_EYE):
         _fill(image, points, eye, (225, 222, 216))
@@ -172,7 +162,7 @@ def draw_face(image: Image, points: Points, colour: Colour = HUMAN) -> None:
             _disc(image, points[iris[0]], 0.35 * iris_radius, (20, 16, 13))
     _fill(image, points, topology.LIPS_OUTER, (118, 104, 204))
     _fill(image, points, topology.LIPS_INNER, (24, 14, 34))
-    for brow in BROWS:
+    for brow in topology.BROW_OUTLINES:
         _fill(image, points, brow, (92, 76, 64))
     _features(image, points, colour, LIP_LINE)
 
@@ -183,7 +173,12 @@ def _disc(image: Image, centre: Points, radius: float, colour: Colour) -> None:
 
 
 def _features(image: Image, points: Points, colour: Colour, lips: Colour | None = None) -> None:
-    for index in (face_oval(), topology.RIGHT_EYE, topology.LEFT_EYE, *BROWS):
+    for index in (
+        topology.FACE_OVAL,
+        topology.RIGHT_EYE,
+        topology.LEFT_EYE,
+        *topology.BROW_OUTLINES,
+    ):
         _outline(image, points, index, colour)
     for index in (topology.LIPS_OUTER, topology.LIPS_INNER):
         _outline(image, points, index, lips or colour)

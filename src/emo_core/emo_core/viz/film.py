@@ -34,6 +34,10 @@ _TOP = 56
 _CARD_W = (SIZE[0] - 4 * _MARGIN) // 3
 _CARD_H = SIZE[1] - _TOP - _MARGIN
 _PAD = 16
+_SOUND_Y, _SOUND_H = _TOP + 46, 120
+_OPENING_Y, _OPENING_H = _SOUND_Y + _SOUND_H + 58, 84
+_MOTORS_Y = _OPENING_Y + _OPENING_H + 40
+_LABEL_W = 130
 _STRIP_W = _CARD_W - 2 * _PAD
 _HALF = _STRIP_W // 2 // _COLUMNS_PER_FRAME  # frames to each side of the playhead
 _TIDY = 4096  # columns gone by before they are dropped, all at once
@@ -286,9 +290,3 @@ def _ahead(colour: draw.Colour) -> draw.Colour:
     """The shade of what is still to come."""
     mixed = [round(p + 0.42 * (c - p)) for c, p in zip(colour, draw.PANEL, strict=True)]
     return (mixed[0], mixed[1], mixed[2])
-
-
-_SOUND_Y, _SOUND_H = _TOP + 46, 120
-_OPENING_Y, _OPENING_H = _SOUND_Y + _SOUND_H + 58, 84
-_MOTORS_Y = _OPENING_Y + _OPENING_H + 40
-_LABEL_W = 130

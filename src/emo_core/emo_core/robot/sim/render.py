@@ -24,14 +24,6 @@ Array = NDArray[np.float64]
 _SHIFT = 4  # OpenCV's fixed-point coordinates: 1/16 pixel
 _LEVELS = 40
 _LIGHT = np.array([-0.30, 0.50, 0.81])
-_OVAL = np.concatenate(
-    [
-        topology.LOWER_OVAL,
-        [356, 389, 251, 284, 332, 297, 338, 10, 109, 67, 103, 54, 21, 162, 127],
-    ]
-)
-_BROW = np.array([70, 63, 105, 66, 107, 55, 65, 52, 53, 46])
-_BROW_LEFT = np.array([300, 293, 334, 296, 336, 285, 295, 282, 283, 276])
 _NOSTRILS = (np.array([98, 97]), np.array([327, 326]))
 _UPPER_LID = (topology.RIGHT_EYE[:9], topology.LEFT_EYE[:9])
 
@@ -72,7 +64,6 @@ class Renderer:
         self._rest = self.skin(description.neutral)
         self._stage = self._draw_stage()
         self._palette = _palette(_SKIN_DARK, _SKIN_LIGHT)
-        self._face = np.empty((self.size[1], self.size[0], 3), dtype=np.uint8)
 
     def __call__(self, motors: ArrayLike) -> Image:
         """(M,) motor positions -> (H, W, 3) uint8 BGR."""
@@ -87,8 +78,8 @@ class Renderer:
         self._draw_nose(frame, fixed)
         self._draw_mouth(frame, points, fixed)
         for eye, brow, iris, lid in (
-            (topology.RIGHT_EYE, _BROW, topology.RIGHT_IRIS, _UPPER_LID[0]),
-            (topology.LEFT_EYE, _BROW_LEFT, topology.LEFT_IRIS, _UPPER_LID[1]),
+            (topology.RIGHT_EYE, topology.BROW_OUTLINES[0], topology.RIGHT_IRIS, _UPPER_LID[0]),
+            (topology.LEFT_EYE, topology.BROW_OUTLINES[1], topology.LEFT_IRIS, _UPPER_LID[1]),
         ):
             self._draw_eye(frame, points, fixed, eye, iris, lid)
             shape = fixed[brow]
@@ -122,7 +113,7 @@ class Renderer:
         smooth: Any = cv2.GaussianBlur(grey, (0, 0), self.size[0] / 190.0)
         smooth = cv2.resize(smooth, self.size, interpolation=cv2.INTER_LINEAR)
         mask = np.zeros((self.size[1], self.size[0]), dtype=np.uint8)
-        oval = np.round(points[_OVAL] * (1 << _SHIFT)).astype(np.int32)[None]
+        oval = np.round(points[topology.FACE_OVAL] * (1 << _SHIFT)).astype(np.int32)[None]
         _fill(mask, oval, 255, smooth=False)
         cv2.copyTo(cv2.applyColorMap(smooth, self._palette), mask, frame)
         _line(frame, oval, True, _SEAM, max(2, self.size[0] // 240))

@@ -73,7 +73,6 @@ class Skin:
         self.points, self.triangles = load_mesh(model.mesh)
         self._reach = model.reach_mm
         self._neutral = description.neutral
-        self._regions = model.regions
         self._motor = np.array([region.motor for region in model.regions], dtype=np.intp)
         fields = _fields(self.points, self.triangles, model.regions)
         low, high = (
