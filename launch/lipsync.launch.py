@@ -19,7 +19,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from emo.graph import GraphOptions, Process, build_graph
-from emo.supervisor import HOPELESS
+from emo_nodekit import HOPELESS
 from launch import LaunchContext, LaunchDescription
 
 

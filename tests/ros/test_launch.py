@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from emo.graph import GraphOptions, build_graph
-from emo.supervisor import HOPELESS
+from emo_nodekit import HOPELESS
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = sorted(path.parent for path in (ROOT / "src").glob("*/package.xml"))

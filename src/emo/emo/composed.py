@@ -19,10 +19,10 @@ from typing import Any
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
+import emo_nodekit  # before numpy: it sets the number of BLAS threads
 from emo.graph import GraphOptions, Process, build_graph
 from emo_core.errors import EmoError
-from emo_nodekit.running import HOPELESS, URGENT, Spinner, be_nice, stop_event
+from emo_nodekit.running import URGENT, Spinner, be_nice, stop_event
 
 
 class Composed:
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EmoError as error:
         print(error, file=sys.stderr)
         rclpy.try_shutdown()
-        return HOPELESS
+        return emo_nodekit.HOPELESS
     with composed:
         while not stop.wait(0.5) and not composed.failed:
             pass

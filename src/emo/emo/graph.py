@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Union
 
 from emo_core.lipsync import VARIANTS
+from emo_core.robot import DEFAULT_ROBOT
 
 #: A ROS parameter's value.
 Value = Union[bool, int, float, str, "list[str]"]
@@ -32,7 +33,7 @@ class GraphOptions:
         default="", metadata={"help": "microphone's name or number; empty: the system's default"}
     )
     robot: str = field(
-        default="sim", metadata={"help": "robot: a name in config/robots, or a YAML file"}
+        default=DEFAULT_ROBOT, metadata={"help": "robot: a name in config/robots, or a YAML file"}
     )
     lookahead: str = field(
         default="full",

@@ -1,6 +1,6 @@
 """One process for each entry of the graph, as launch_ros would run it, without launch_ros.
 
-`./emo lipsync --processes` uses this on machines that have ROS from wheels. Processes are started,
+`./emo lipsync` uses it for the view, and with `--processes` for every node. Processes are started,
 their output is prefixed with their name, a crashed one comes back with back-off, and at the end
 all are stopped in order: the pipeline first, then the drivers (which bring the face to neutral),
 then the view (which films it).
@@ -22,9 +22,7 @@ from types import TracebackType
 from typing import Protocol
 
 from emo_core.errors import EmoError
-
-#: Exit status of a process that no restart can mend (a missing model, a wrong parameter).
-HOPELESS = 2
+from emo_nodekit import HOPELESS
 
 #: A process that ran this long was well: the next restart begins with the shortest delay again.
 HEALTHY_S = 10.0

@@ -15,12 +15,12 @@ from emo_core.robot.inverse_model import InverseModel
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import floats, landmark_points, nanoseconds, stages
-from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.parameters import ROBOT, Parameter, Value
 from emo_nodekit.records import Record, seconds
 from emo_nodekit.running import run
 
 PARAMETERS = (
-    Parameter("robot", "sim", "a name in config/robots, or a YAML file"),
+    ROBOT,
     Parameter("source", "lipsync", "the pipeline's name, as the arbiter knows it"),
     Parameter("record", "commands.csv", "file in trace_dir for the commands as they are published"),
 )

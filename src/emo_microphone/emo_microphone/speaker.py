@@ -16,11 +16,11 @@ from emo_microphone.playout import Playout
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import audio_samples, floats, nanoseconds, stamp
-from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.parameters import ROBOT, Parameter, Value
 from emo_nodekit.running import run
 
 PARAMETERS = (
-    Parameter("robot", "sim", "a name in config/robots, or a YAML file: its servos' lag"),
+    ROBOT,
     Parameter("output", "auto", "auto: null without a device", choices=("auto", "device", "null")),
     Parameter("device", "", "loudspeaker's name or number; empty: the system's default"),
 )

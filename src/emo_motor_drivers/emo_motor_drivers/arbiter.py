@@ -11,19 +11,19 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from emo_core.robot.description import GROUPS, RobotDescription
-from emo_motor_drivers.arbitration import Arbitration
+from emo_motor_drivers.arbitration import FADE_S, HOLD_S, TIMEOUT_S, Arbitration
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import floats, motor_positions, nanoseconds, stages
-from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.parameters import ROBOT, Parameter, Value
 from emo_nodekit.running import run
 
 PARAMETERS = (
-    Parameter("robot", "sim", "a name in config/robots, or a YAML file"),
+    ROBOT,
     Parameter("sources", ["lipsync", "mimic"], "pipelines; each has its motor_command topic"),
-    Parameter("fade_s", 0.12, "length of the cross-fade at a change of source", 0.0, 2.0),
-    Parameter("hold_s", 0.6, "the mouth stays with lipsync so long after speech", 0.0, 5.0),
-    Parameter("timeout_s", 0.25, "a source not heard for so long is gone", 0.05, 5.0),
+    Parameter("fade_s", FADE_S, "length of the cross-fade at a change of source", 0.0, 2.0),
+    Parameter("hold_s", HOLD_S, "the mouth stays with lipsync so long after speech", 0.0, 5.0),
+    Parameter("timeout_s", TIMEOUT_S, "a source not heard for so long is gone", 0.05, 5.0),
 )
 
 STATE_PERIOD_S = 0.2

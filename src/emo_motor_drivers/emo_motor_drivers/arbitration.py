@@ -15,6 +15,8 @@ _PREFERENCES = {
     "eye": (("mimic", "lipsync"), ("mimic", "lipsync")),
 }
 SPEECH = "lipsync"
+#: Defaults, in seconds: see `Arbitration`.
+FADE_S, HOLD_S, TIMEOUT_S = 0.12, 0.6, 0.25
 
 
 @dataclass
@@ -51,9 +53,9 @@ class Arbitration:
         self,
         groups: Mapping[str, Sequence[str]],
         sources: Sequence[str],
-        fade_s: float = 0.12,
-        hold_s: float = 0.6,
-        timeout_s: float = 0.25,
+        fade_s: float = FADE_S,
+        hold_s: float = HOLD_S,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._groups = {name: _Group(tuple(motors)) for name, motors in groups.items()}
         self._sources = {name: _Source() for name in sources}
@@ -119,8 +121,10 @@ class Arbitration:
 
     def _alive(self, name: str, now_s: float) -> bool:
         state = self._sources.get(name)
-        return state is not None and bool(state.positions) and (
-            now_s - state.heard_s <= self._timeout_s
+        return (
+            state is not None
+            and bool(state.positions)
+            and (now_s - state.heard_s <= self._timeout_s)
         )
 
     def _blended(

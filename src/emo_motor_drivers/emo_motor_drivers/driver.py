@@ -16,10 +16,10 @@ from emo_motor_drivers.journal import Journal, words
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import motor_positions, nanoseconds
-from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.parameters import ROBOT, Parameter, Value
 
 PARAMETERS = (
-    Parameter("robot", "sim", "a name in config/robots, or a YAML file"),
+    ROBOT,
     Parameter("autostart", True, "configure and activate without being asked"),
     Parameter("state_steps", 2, "joint_states follow every n-th step of 10 ms", 1, 100),
 )

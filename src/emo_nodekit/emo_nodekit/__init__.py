@@ -8,3 +8,6 @@ import os
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+#: Exit status of a process that no restart can mend (a missing model, a wrong parameter).
+HOPELESS = 2

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from emo_core.errors import EmoError
+from emo_core.robot import DEFAULT_ROBOT
 
 Value = Union[bool, int, float, str, "list[str]"]
 
@@ -33,6 +34,9 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
 
+
+#: Of every node that must know the robot.
+ROBOT = Parameter("robot", DEFAULT_ROBOT, "a name in config/robots, or a YAML file")
 
 _COMMON = Parameter(TRACE_DIR, "", "folder for the records of a run; empty: keep none")
 

@@ -21,9 +21,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from emo_core.errors import EmoError
-
-#: Exit status of a process that no restart can mend (a missing model, a wrong parameter).
-HOPELESS = 2
+from emo_nodekit import HOPELESS
 
 #: Niceness of the way from sound to motors, and of what may wait.
 URGENT, PATIENT = -10, 5

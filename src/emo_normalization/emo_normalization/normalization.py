@@ -18,11 +18,11 @@ from emo_core.robot.normalization import DEFAULT_ALPHA, Normalizer, Profile
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import floats, landmark_points, nanoseconds, stages
-from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.parameters import ROBOT, Parameter, Value
 from emo_nodekit.running import run
 
 PARAMETERS = (
-    Parameter("robot", "sim", "a name in config/robots, or a YAML file"),
+    ROBOT,
     Parameter(
         "static_face",
         "",

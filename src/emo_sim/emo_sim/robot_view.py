@@ -18,7 +18,7 @@ from emo_core.robot.sim.render import Renderer
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import BadMessageError, audio_samples, nanoseconds, stamp
-from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.parameters import ROBOT, Parameter, Value
 from emo_nodekit.records import unused
 from emo_nodekit.running import PATIENT, run
 from emo_sim.film import PERIOD_NS, Film
@@ -26,7 +26,7 @@ from emo_sim.motion import Motion
 from emo_sim.web import Web
 
 PARAMETERS = (
-    Parameter("robot", "sim", "a name in config/robots, or a YAML file with a simulator section"),
+    ROBOT,
     Parameter("port", 0, "of a web page (this machine only) with the picture; 0: none", 0, 65535),
     Parameter("record", "robot.mp4", "file in trace_dir for picture and sound; empty: none"),
 )

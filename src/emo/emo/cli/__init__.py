@@ -15,6 +15,7 @@ from emo.bootstrap import SetupError
 from emo_core import __version__
 from emo_core.errors import EmoError
 from emo_core.lipsync import MAX_MOUTH_GAIN
+from emo_core.robot import DEFAULT_ROBOT
 
 #: Subcommand -> (module with `add_arguments(parser)` and `run(args) -> int`, one line of help).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -46,6 +47,16 @@ class Parser(argparse.ArgumentParser):
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The flag of every command that reports figures."""
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+
+
+def add_robot(parser: argparse.ArgumentParser) -> None:
+    """The option of every command that needs a robot."""
+    parser.add_argument(
+        "--robot",
+        default=DEFAULT_ROBOT,
+        metavar="NAME|FILE",
+        help=f"a name in config/robots, or a robot's YAML file (default: {DEFAULT_ROBOT})",
+    )
 
 
 def mouth_gain(text: str) -> float:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo.cli import add_json, mouth_gain
+from emo.cli import add_json, add_robot, mouth_gain
 from emo.cli._files import ArraySpool, check_output, whole_file, write_npz
 from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
 
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FACE.npz|IMAGE|VIDEO",
         help="whose face speaks (default: the canonical face); FACE.npz is made by emo track",
     )
-    parser.add_argument("--robot", default="sim", metavar="NAME|FILE", help="default: sim")
+    add_robot(parser)
     parser.add_argument(
         "--lookahead",
         choices=tuple(VARIANTS),

@@ -11,14 +11,12 @@ import json
 import sys
 from pathlib import Path
 
-from emo.cli import add_json
+from emo.cli import add_json, add_robot
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument(
-        "--robot", default="sim", help="name in config/robots, or a robot file (default: sim)"
-    )
+    add_robot(parser)
     parser.add_argument(
         "--frames", type=int, help="frames for each of the two groups (default: 3000)"
     )

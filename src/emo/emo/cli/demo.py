@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emo.cli import add_json
+from emo.cli import add_json, add_robot
 from emo.cli._files import whole_file
 from emo_core.errors import EmoError
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", default="out/demo", metavar="DIR", help="folder of the results (default: out/demo)"
     )
     parser.add_argument("--headless", action="store_true", help="open nothing, print the paths")
-    parser.add_argument("--robot", default="sim", metavar="NAME|FILE", help="default: sim")
+    add_robot(parser)
     add_json(parser)
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from emo.cli import add_json, quiet_native
+from emo.cli import add_json, add_robot, quiet_native
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="also drive the simulated robot with N clips, spread evenly, and track its picture",
     )
-    lipsync.add_argument("--robot", default="sim", help="robot of the closed loop (default sim)")
+    add_robot(lipsync)
     lipsync.add_argument("--cache", type=Path, metavar="DIR", help="where tracked videos are kept")
     lipsync.add_argument(
         "--out", type=Path, metavar="DIR", help="write report.md, plots, clips.csv"

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emo.cli import EXIT_INTERRUPTED, add_json, checkout, mouth_gain
+from emo.cli import EXIT_INTERRUPTED, add_json, add_robot, checkout, mouth_gain
 from emo.graph import GraphOptions, Process, build_graph
 from emo_core.errors import EmoError
 from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("speech", nargs="?", metavar="SPEECH", help="a recording: wav, mp3, mp4...")
     parser.add_argument("--mic", action="store_true", help="the microphone instead of a recording")
     parser.add_argument("--device", default="", help="which microphone: a name or a number")
-    parser.add_argument("--robot", default="sim", metavar="NAME|FILE", help="default: sim")
+    add_robot(parser)
     parser.add_argument(
         "--out", default="out/lipsync", metavar="DIR", help="results (default: out/lipsync)"
     )

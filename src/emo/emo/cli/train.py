@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from emo.cli import add_json, ensure
+from emo.cli import add_json, add_robot, ensure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     a2l.add_argument("--seeds", type=int, default=1, help="networks to average (default: 1)")
     a2l.add_argument("-o", "--out", type=Path, required=True, help="model folder")
     inverse = models.add_parser("inverse", help="landmarks to motor commands, for one robot")
-    inverse.add_argument("--robot", default="sim", help="name in config/robots, or a robot file")
+    add_robot(inverse)
     inverse.add_argument("--data", type=Path, help="babbling (default: ./emo babble's)")
     inverse.add_argument("--seed", type=int, default=0)
     inverse.add_argument("-o", "--out", type=Path, help="model folder (default: models/<name>)")

@@ -20,6 +20,7 @@ from emo_core.evaluation.metrics import (
     slope,
     width,
 )
+from emo_core.robot import DEFAULT_ROBOT
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.mapping import LandmarksToMotors
 from emo_core.robot.mapping import closed_loop as see_robot
@@ -95,7 +96,7 @@ class ClosedLoop:
 def closed_loop(
     clips: Sequence[EvalClip],
     predictions: Sequence[Array],
-    robot: str = "sim",
+    robot: str = DEFAULT_ROBOT,
     progress: Progress | None = None,
 ) -> ClosedLoop:
     """Run predictions, and the film's own landmarks, through the robot; score what is seen.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from emo_core.errors import EmoError
 from emo_core.face.topology import NUM_LANDMARKS
 from emo_core.paths import config_dir
+from emo_core.robot import DEFAULT_ROBOT
 from emo_core.robot._section import Section
 
 GROUPS = ("eye", "mouth")
@@ -140,7 +141,7 @@ class RobotDescription:
     simulator: Simulator | None
 
     @classmethod
-    def load(cls, name_or_path: str | Path = "sim") -> RobotDescription:
+    def load(cls, name_or_path: str | Path = DEFAULT_ROBOT) -> RobotDescription:
         """Read `config/robots/<name>.yaml`, or the file at a path.
 
         Raises:
