@@ -8,10 +8,10 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from emo_core.audio.mel import HOP, WINDOW
-from emo_core.audio.sources import SAMPLE_RATE
 from emo_core.face.tracking import load_face
 from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
 from emo_core.lipsync.audio2landmark import Audio2Landmark
+from emo_core.rates import FRAME, NS_PER_SAMPLE, SAMPLE_RATE
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import feature_frames, floats, nanoseconds, stages, stamp
@@ -32,9 +32,7 @@ PARAMETERS = (
     Parameter("mouth_gain", 1.0, "factor on the mouth's opening", 0.0, MAX_MOUTH_GAIN),
 )
 
-MEL_PER_FRAME = 2
-SAMPLES_PER_FRAME = MEL_PER_FRAME * HOP
-NS_PER_SAMPLE = 1_000_000_000 // SAMPLE_RATE
+MEL_PER_FRAME = FRAME // HOP
 
 
 class Audio2LandmarkNode(Node):
@@ -79,11 +77,11 @@ class Audio2LandmarkNode(Node):
             self._publish(message, landmarks, newest)
 
     def _publish(self, source: SpeechFeatures, landmarks: np.ndarray, newest: int) -> None:
-        start = self._frame * SAMPLES_PER_FRAME
+        start = self._frame * FRAME
         total = source.total_samples
         if self._ended or (total and start >= total):
             return
-        self._ended = bool(total) and start + SAMPLES_PER_FRAME >= total
+        self._ended = bool(total) and start + FRAME >= total
         needed = start + self._lookahead
         stamp_ns = nanoseconds(source.header.stamp) - (newest - needed) * NS_PER_SAMPLE
         now = self._kit.now()

@@ -9,8 +9,8 @@ from emo_interfaces.msg import AudioChunk
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from emo_core.audio.sources import SAMPLE_RATE
 from emo_core.errors import EmoError
+from emo_core.rates import NS_PER_SAMPLE, SAMPLE_RATE
 from emo_microphone.capture import Capture
 from emo_microphone.pacing import Pacer
 from emo_microphone.recording import Recording
@@ -30,7 +30,6 @@ PARAMETERS = (
 )
 
 CHUNK = 320
-NS_PER_SAMPLE = 1_000_000_000 // SAMPLE_RATE
 #: Subscriptions that just appeared need a moment until all publishers know them.
 SETTLE_S = 0.3
 

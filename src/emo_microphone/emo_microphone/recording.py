@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_core.audio.sources import SAMPLE_RATE, AudioFile, open_audio
+from emo_core.audio.sources import AudioFile, open_audio
+from emo_core.rates import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 

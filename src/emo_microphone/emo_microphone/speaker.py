@@ -10,7 +10,7 @@ from emo_interfaces.msg import AudioChunk, MotorCommand
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from emo_core.audio.sources import SAMPLE_RATE
+from emo_core.rates import SAMPLE_RATE
 from emo_core.robot.description import RobotDescription
 from emo_microphone.playout import Playout
 from emo_nodekit import qos

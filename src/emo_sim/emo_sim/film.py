@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_core.rates import FPS
 from emo_core.viz.video import VideoWriter
 
-FPS = 25
 PERIOD_NS = 1_000_000_000 // FPS
 #: Sound that is due this close to the end of the sound before is its continuation.
 JITTER_S = 0.004

@@ -11,8 +11,8 @@ from emo_interfaces.msg import AudioChunk
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
-from emo_core.audio.sources import SAMPLE_RATE
 from emo_core.errors import EmoError
+from emo_core.rates import SAMPLE_RATE
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.render import Renderer
 from emo_nodekit import qos

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: Samples of one landmark frame: where a stream may be taken up again after a long gap.
-FRAME = 640
+from emo_core.rates import FRAME
 
 Samples = NDArray[np.float32]
 
@@ -31,7 +30,7 @@ class Piece:
 
 
 class Continuity:
-    """Small gaps become silence; longer ones start the stream anew, on a frame's boundary.
+    """Small gaps become silence; longer ones start the stream anew, on a landmark frame's boundary.
 
     Args:
         max_gap: longest gap in samples that is filled.

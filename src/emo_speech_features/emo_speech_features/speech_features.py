@@ -10,7 +10,7 @@ from std_msgs.msg import Header
 from emo_core.audio.activity import SpeechActivity
 from emo_core.audio.apc import Apc
 from emo_core.audio.mel import HOP, WINDOW, LogMel
-from emo_core.audio.sources import SAMPLE_RATE
+from emo_core.rates import NS_PER_SAMPLE, SAMPLE_RATE
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import audio_samples, floats, nanoseconds, stamp
@@ -28,7 +28,6 @@ PARAMETERS = (
     ),
 )
 
-NS_PER_SAMPLE = 1_000_000_000 // SAMPLE_RATE
 #: Silence fed to a stream that ended without any of its own: more than the longest look-ahead.
 FLUSH_S = 0.5
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from emo.cli import add_json, add_robot, mouth_gain
 from emo.cli._files import ArraySpool, check_output, whole_file, write_npz
 from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
+from emo_core.rates import FPS, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from emo_core.audio.sources import AudioFile
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
-FPS = 25
-SAMPLE_RATE = 16_000
 #: Samples fed at once: long enough for large matrices, short enough for little memory.
 BLOCK = 30 * SAMPLE_RATE
 #: Louder than this, as a share of full scale, counts as sound.

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from emo.cli import add_json, add_robot
 from emo.cli._files import whole_file
 from emo_core.errors import EmoError
+from emo_core.rates import FPS
 
 SENTENCE = Path(__file__).resolve().parent.parent / "data" / "hello.flac"
 WORDS = "Hello! My name is Emo. My lips move with every word I hear."
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         raise EmoError(
             f"cannot make the output folder {folder}: {error.strerror}. Choose another with --out"
         ) from error
-    from emo.cli.animate import FPS, Heard, Speaker, animate_mp4
+    from emo.cli.animate import Heard, Speaker, animate_mp4
     from emo_core.audio.sources import load_audio, open_audio
 
     speaker = Speaker.load("full", args.robot)

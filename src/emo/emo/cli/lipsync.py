@@ -21,6 +21,7 @@ from emo.cli import EXIT_INTERRUPTED, add_json, add_robot, checkout, mouth_gain
 from emo.graph import GraphOptions, Process, build_graph
 from emo_core.errors import EmoError
 from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
+from emo_core.rates import FPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,7 +143,7 @@ def _static_face(face: str, folder: Path) -> str:
     from emo_core.face.tracking import load_face
 
     path = folder.resolve() / "static_face.npz"
-    np.savez(path, landmarks=load_face(face)[None].astype(np.float32), fps=25.0)
+    np.savez(path, landmarks=load_face(face)[None].astype(np.float32), fps=float(FPS))
     return str(path)
 
 

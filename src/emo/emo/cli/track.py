@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from emo.cli import add_json
 from emo.cli._files import check_output, whole_file
 from emo_core.errors import EmoError
+from emo_core.rates import SAMPLE_RATE
 
 QUIET_NATIVE = True  # MediaPipe talks
 
@@ -97,7 +98,9 @@ def _overlay(  # type: ignore[no-untyped-def]
             if writer is None:
                 enlarge = max(1, round(720 / rgb.shape[0]))
                 height, width = (side * enlarge // 2 * 2 for side in rgb.shape[:2])
-                writer = VideoWriter(out, (width, height), video.fps, 16_000 if sound else None)
+                writer = VideoWriter(
+                    out, (width, height), video.fps, SAMPLE_RATE if sound else None
+                )
             import cv2
 
             bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
@@ -123,4 +126,4 @@ def _sound_blocks(source: str, fps: float):  # type: ignore[no-untyped-def]
         recording = open_audio(source)
     except EmoError:  # no sound track: the result is silent, too
         return None
-    return recording.blocks(max(1, round(16_000 / fps)))
+    return recording.blocks(max(1, round(SAMPLE_RATE / fps)))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.audio.mel import HOP
+from emo_core.rates import SAMPLE_RATE
 
 _ABOVE_FLOOR_DB = 12.0
 _MIN_LEVEL_DB = -55.0
@@ -37,7 +38,7 @@ class SpeechActivity:
         power = np.square(held[: count * HOP].astype(np.float64)).reshape(count, HOP).mean(axis=1)
         flags = []
         for level in 10.0 * np.log10(power + 1e-10):
-            rise = self._floor_db + _FLOOR_RISE_DB_PER_S * HOP / 16_000
+            rise = self._floor_db + _FLOOR_RISE_DB_PER_S * HOP / SAMPLE_RATE
             self._floor_db = max(-80.0, min(float(level), rise))
             if level > max(self._floor_db + _ABOVE_FLOOR_DB, _MIN_LEVEL_DB):
                 self._hang = _HANGOVER_FRAMES + 1

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.audio.mel import FMAX, FMIN, HOP, N_MELS, WINDOW
-from emo_core.audio.sources import SAMPLE_RATE
 from emo_core.models import load_model
 from emo_core.paths import models_dir
+from emo_core.rates import SAMPLE_RATE
 
 Array = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_core.audio.sources import SAMPLE_RATE
+from emo_core.rates import SAMPLE_RATE
 
 N_MELS = 80
 HOP = 320

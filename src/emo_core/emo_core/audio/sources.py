@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
 from emo_core.media import MediaFile, reason
+from emo_core.rates import SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
 #: A sound track may start this long before or after its picture; a file that says more is wrong.
 _MAX_PADDING_S = 2.0
 

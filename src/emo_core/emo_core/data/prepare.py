@@ -27,10 +27,10 @@ from emo_core.audio.mel import LogMel
 from emo_core.audio.sources import load_audio
 from emo_core.errors import EmoError
 from emo_core.face.tracking import Track, track_video
+from emo_core.rates import FPS, FRAME
 
 Array = NDArray[np.float32]
 
-FPS = 25.0
 VIDEO_SUFFIXES = {".mp4", ".mpg", ".mpeg", ".mkv", ".mov", ".avi", ".webm", ".m4v"}
 _MIN_VALID = 0.8
 
@@ -81,7 +81,7 @@ def prepare_clip(video: str | Path) -> Clip:
         raise EmoError(f"{video}: a face in only {share:.0%} of the frames")
     landmarks, pose, valid = resample(track, FPS)
     audio = load_audio(video)
-    audio = audio[: round(len(landmarks) * 640)]
+    audio = audio[: len(landmarks) * FRAME]
     mel = LogMel().feed(audio)
     return Clip(Path(video).stem, landmarks, pose, valid, audio, mel)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from emo_core.audio.mel import LogMel
 from emo_core.audio.sources import load_audio
 from emo_core.errors import EmoError
+from emo_core.rates import SAMPLE_RATE
 
 Array = NDArray[np.float32]
 
@@ -83,7 +84,7 @@ def evaluate_apc(folder: Path, progress: Progress | None = None) -> dict[str, An
         except EmoError as error:
             skipped[path.name] = str(error)
             continue
-        seconds += len(samples) / 16_000
+        seconds += len(samples) / SAMPLE_RATE
         frames, predictions = apc.predict(LogMel().feed(samples))
         for shift, sums in shift_errors(frames, predictions).items():
             totals[shift] = totals.get(shift, np.zeros(3)) + np.array(sums)

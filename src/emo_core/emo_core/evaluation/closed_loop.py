@@ -20,6 +20,7 @@ from emo_core.evaluation.metrics import (
     slope,
     width,
 )
+from emo_core.rates import FPS
 from emo_core.robot import DEFAULT_ROBOT
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.mapping import LandmarksToMotors
@@ -27,7 +28,6 @@ from emo_core.robot.mapping import closed_loop as see_robot
 from emo_core.robot.sim.render import Renderer
 
 Array = NDArray[np.float32]
-FPS = 25.0
 
 
 class SeenRobot:

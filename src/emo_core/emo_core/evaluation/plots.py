@@ -14,6 +14,7 @@ from emo_core.evaluation.lipsync import Evaluation
 from emo_core.evaluation.metrics import between_voiced, closed_below, opening
 from emo_core.face.alignment import canonical_face
 from emo_core.face.topology import LIPS_INNER, LIPS_OUTER, LOWER_OVAL
+from emo_core.rates import FPS
 
 FILM, MODEL, BASE, CLOSED = "#1f2937", "#d9480f", "#94a3b8", "#e2e8f0"
 #: Columns of the tables: key, heading, digits.
@@ -68,7 +69,7 @@ def plot_curves(evaluation: Evaluation, path: Path, count: int = 6) -> None:
     for axis, index in zip(axes[:, 0], chosen, strict=True):
         clip, scores = evaluation.clips[index], evaluation.per_clip["model"][index]
         film = opening(clip.clip.landmarks)
-        time = np.arange(clip.frames) / 25.0
+        time = np.arange(clip.frames) / FPS
         speech = np.flatnonzero(between_voiced(clip.voiced))
         if len(speech):
             axis.axvspan(time[speech[0]], time[speech[-1]], color="#f1f5f9", lw=0)

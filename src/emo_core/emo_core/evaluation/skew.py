@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_core.audio.sources import SAMPLE_RATE, load_audio
+from emo_core.audio.sources import load_audio
 from emo_core.errors import EmoError
 from emo_core.evaluation.metrics import cross_correlation, lag_ms, opening, pearson
 from emo_core.face.alignment import to_metric
 from emo_core.face.topology import NUM_LANDMARKS
 from emo_core.face.tracking import FaceTracker, VideoFile
+from emo_core.rates import SAMPLE_RATE
 
 Array = NDArray[np.float64]
 

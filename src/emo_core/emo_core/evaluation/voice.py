@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-SAMPLE_RATE = 16_000
-FPS = 25.0
-#: Samples of one landmark frame.
-FRAME = 640
+from emo_core.rates import FRAME, SAMPLE_RATE
+
 #: Speech lies in this band; rumble and hiss outside it are not voice (Hz).
 BAND_HZ = (200.0, 6000.0)
 #: Frames before the first voiced one that already may be a mouth getting ready (120 ms).

@@ -22,7 +22,6 @@ from emo_core.paths import models_dir
 Array = NDArray[np.float32]
 
 LANDMARK_SCHEMA = "facemesh478-mm-1"
-FPS = 25.0
 REMEDY = "Restore it from the repository, or train it: ./emo train audio2landmark"
 #: Pairs of rows at a time: bounds the memory of a long recording.
 _BLOCK = 1000

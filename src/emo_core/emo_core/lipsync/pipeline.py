@@ -12,11 +12,9 @@ from emo_core.audio.mel import LogMel
 from emo_core.face.topology import NUM_LANDMARKS
 from emo_core.lipsync import VARIANTS
 from emo_core.lipsync.audio2landmark import Audio2Landmark
+from emo_core.rates import FRAME
 
 Array = NDArray[np.float32]
-
-#: Samples of one landmark frame.
-FRAME = 640
 
 
 class Lipsync:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.audio.mel import FLOOR_DB, FMAX, FMIN, HOP, N_MELS, mel_frequencies
-from emo_core.audio.sources import SAMPLE_RATE
+from emo_core.rates import SAMPLE_RATE
 
 Array = NDArray[np.float32]
 

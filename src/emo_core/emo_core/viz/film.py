@@ -18,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.face.topology import LOWER_LIP_INNER, UPPER_LIP_INNER
+from emo_core.rates import FPS, SAMPLE_RATE
 from emo_core.viz import draw
 from emo_core.viz.draw import Image, Points
 from emo_core.viz.video import VideoWriter
 
-FPS = 25
-SAMPLE_RATE = 16_000
 #: Samples in one column of the strips: a film frame scrolls by a whole number of columns.
 COLUMN = 128
 _COLUMNS_PER_FRAME = SAMPLE_RATE // FPS // COLUMN
