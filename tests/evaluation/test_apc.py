@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emo_core.audio.sources import recordings_in
 from emo_core.errors import EmoError
-from emo_core.evaluation.apc import recordings_in, shift_errors
+from emo_core.evaluation.apc import shift_errors
 
 
 def test_a_ramp_repeated_errs_by_the_shift_and_foreseen_by_nothing() -> None:

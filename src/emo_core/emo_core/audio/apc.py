@@ -29,6 +29,7 @@ MEL_SETTINGS = {
     "fmax": FMAX,
 }
 REMEDY = "Restore it from the repository, or train it: ./emo train apc"
+#: How many frames ahead the model foresees sound.
 SHIFTS = (1, 3, 5, 10)
 #: Frames at a time: bounds the memory of a long recording.
 _BLOCK = 1000

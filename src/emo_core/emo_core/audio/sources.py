@@ -16,6 +16,7 @@ from emo_core.errors import EmoError
 from emo_core.media import MediaFile, reason
 from emo_core.rates import SAMPLE_RATE
 
+AUDIO_SUFFIXES = {".flac", ".wav", ".mp3", ".m4a", ".ogg", ".opus", ".aac"}
 #: A sound track may start this long before or after its picture; a file that says more is wrong.
 _MAX_PADDING_S = 2.0
 
@@ -148,3 +149,17 @@ def load_audio(path: str | Path) -> NDArray[np.float32]:
     """Whole recording as float32 (N,), 16 kHz mono (see `AudioFile`)."""
     with AudioFile(path) as recording:
         return np.concatenate(list(recording.blocks(SAMPLE_RATE)))
+
+
+def recordings_in(folder: Path) -> list[Path]:
+    """The recordings of a folder and its sub-folders, by path.
+
+    Raises:
+        EmoError: no such folder, or none in it.
+    """
+    if not folder.is_dir():
+        raise EmoError(f"no such folder: {folder}. Give a folder of recordings")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    if not found:
+        raise EmoError(f"no recordings in {folder}: give a folder of flac, wav, mp3, m4a, ogg")
+    return found

@@ -7,7 +7,7 @@ the error of repeating frame t.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.audio.mel import LogMel
-from emo_core.audio.sources import load_audio
+from emo_core.audio.sources import load_audio, recordings_in
 from emo_core.errors import EmoError
+from emo_core.evaluation.clips import Progress
 from emo_core.rates import SAMPLE_RATE
 
 Array = NDArray[np.float32]
-
-AUDIO_SUFFIXES = {".flac", ".wav", ".mp3", ".m4a", ".ogg", ".opus", ".aac"}
-Progress = Callable[[int, int, str], None]
 
 
 def shift_errors(
@@ -46,20 +44,6 @@ def shift_errors(
         last = np.abs(coming - frames[:count]).mean(axis=1).sum()
         out[shift] = (float(error), float(last), count)
     return out
-
-
-def recordings_in(folder: Path) -> list[Path]:
-    """The recordings of a folder and its sub-folders, by path.
-
-    Raises:
-        EmoError: no such folder, or none in it.
-    """
-    if not folder.is_dir():
-        raise EmoError(f"no such folder: {folder}. Give a folder of recordings")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-    if not found:
-        raise EmoError(f"no recordings in {folder}: give a folder of flac, wav, mp3, m4a, ogg")
-    return found
 
 
 def evaluate_apc(folder: Path, progress: Progress | None = None) -> dict[str, Any]:

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from emo_core.audio.apc import SHIFTS
 from emo_core.audio.mel import N_MELS
 from emo_core.training.augment import another_voice
 
 Array = NDArray[np.float32]
 
 SHIFT = 3
-#: Besides SHIFT, shifts read off the same states by a linear layer that does not train them.
-PROBED_SHIFTS = (1, 5, 10)
-ALL_SHIFTS = (1, 3, 5, 10)
+#: Shifts read off the same states by a linear layer that does not train them.
+PROBED_SHIFTS = tuple(shift for shift in SHIFTS if shift != SHIFT)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class ApcNet(nn.Module):
         self.gru = nn.GRU(
             N_MELS, config.hidden, config.layers, batch_first=True, dropout=config.dropout
         )
-        self.post = nn.ModuleDict({str(s): nn.Linear(config.hidden, N_MELS) for s in ALL_SHIFTS})
+        self.post = nn.ModuleDict({str(s): nn.Linear(config.hidden, N_MELS) for s in SHIFTS})
 
     def normalize(self, mel: Tensor) -> Tensor:
         """Log-mel in dB -> zero mean, unit variance for each band."""
@@ -129,10 +129,10 @@ def streams(
     order = rng.permutation(len(heard))
     pieces = [heard[i][int(rng.integers(len(heard[i])))] for i in order]
     tape = np.concatenate(pieces).astype(np.float32)
-    length = (len(tape) - max(ALL_SHIFTS)) // config.streams
+    length = (len(tape) - max(SHIFTS)) // config.streams
     starts = np.arange(config.streams) * length
     for at in range(0, length - config.chunk + 1, config.chunk):
-        window = np.arange(config.chunk + max(ALL_SHIFTS)) + at
+        window = np.arange(config.chunk + max(SHIFTS)) + at
         mel = tape[starts[:, None] + window[None]]
         yield torch.from_numpy(mel), torch.full((config.streams,), at == 0)
 
@@ -195,33 +195,24 @@ def train_apc(
     return smoothed
 
 
-def load_apc(path: Path) -> ApcNet:
-    """The network of a checkpoint written by `train_apc`."""
-    stored = torch.load(path, weights_only=True)
-    net = ApcNet(ApcConfig(**stored["config"]))
-    net.load_state_dict(stored["net"])
-    net.eval()
-    return net
-
-
 @torch.no_grad()
 def shift_ratios(net: ApcNet, mels: Sequence[Array]) -> dict[int, float]:
     """L1 error of the prediction over that of repeating the last frame, for each shift."""
-    ours = dict.fromkeys(ALL_SHIFTS, 0.0)
-    last = dict.fromkeys(ALL_SHIFTS, 0.0)
+    ours = dict.fromkeys(SHIFTS, 0.0)
+    last = dict.fromkeys(SHIFTS, 0.0)
     for mel in mels:
         frames = torch.from_numpy(mel)[None]
         features, _ = net(frames)
         normal = net.normalize(frames)
-        for shift in ALL_SHIFTS:
+        for shift in SHIFTS:
             predicted = net.predict(features[:, :-shift], normal[:, :-shift], shift)
             ours[shift] += (predicted - normal[:, shift:]).abs().sum().item()
             last[shift] += (normal[:, :-shift] - normal[:, shift:]).abs().sum().item()
-    return {shift: ours[shift] / last[shift] for shift in ALL_SHIFTS}
+    return {shift: ours[shift] / last[shift] for shift in SHIFTS}
 
 
 def _loss(net: ApcNet, mel: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-    length = mel.shape[1] - max(ALL_SHIFTS)
+    length = mel.shape[1] - max(SHIFTS)
     target = net.normalize(mel)
     with torch.autocast("cpu", torch.bfloat16):  # twice to four times as fast where the CPU has it
         features, state = net(mel[:, :length], state)
@@ -235,5 +226,5 @@ def _loss(net: ApcNet, mel: Tensor, state: Tensor | None) -> tuple[Tensor, Tenso
 
 
 def _steps_per_epoch(mels: Sequence[Array], config: ApcConfig) -> int:
-    frames = sum(len(mel) for mel in mels) - max(ALL_SHIFTS)
+    frames = sum(len(mel) for mel in mels) - max(SHIFTS)
     return int(frames // config.streams // config.chunk)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from emo_core.audio.apc import MEL_SETTINGS
+from emo_core.audio.apc import MEL_SETTINGS, SHIFTS
 from emo_core.lipsync.audio2landmark import LANDMARK_SCHEMA
 from emo_core.models import write_config
-from emo_core.training.apc import ALL_SHIFTS, ApcNet
+from emo_core.training.apc import ApcNet
 from emo_core.training.audio2landmark import A2LConfig, StreamNet
 
 OPSET = 17
@@ -42,7 +42,7 @@ class _ApcGraph(nn.Module):
     def forward(self, mel: Tensor, state: Tensor) -> tuple[Tensor, ...]:
         normal = self.net.normalize(mel)
         hidden, following = self.net.gru(normal, state)
-        foreseen = [self.net.predict(hidden, normal, shift) for shift in ALL_SHIFTS]
+        foreseen = [self.net.predict(hidden, normal, shift) for shift in SHIFTS]
         return torch.cat([normal, hidden], -1), following, *foreseen
 
 
@@ -69,7 +69,7 @@ def export_apc(net: ApcNet, folder: Path, provenance: dict[str, object]) -> None
     config = net.config
     folder.mkdir(parents=True, exist_ok=True)
     example = (torch.zeros(1, 4, 80), torch.zeros(config.layers, 1, config.hidden))
-    names = ["features", "next_state", *(f"pred_{shift}" for shift in ALL_SHIFTS)]
+    names = ["features", "next_state", *(f"pred_{shift}" for shift in SHIFTS)]
     axes = {"mel": {0: "batch", 1: "rows"}, "state": {1: "batch"}, "next_state": {1: "batch"}}
     _export(_ApcGraph(net), example, ["mel", "state"], names, axes, folder)
     facts = {"hidden": config.hidden, "layers": config.layers, "mel": MEL_SETTINGS}

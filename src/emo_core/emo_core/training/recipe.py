@@ -14,7 +14,7 @@ from torch import nn
 
 from emo_core.audio.apc import Apc
 from emo_core.audio.mel import FLOOR_DB, N_MELS, LogMel
-from emo_core.audio.sources import load_audio
+from emo_core.audio.sources import load_audio, recordings_in
 from emo_core.data.prepare import Clip, load_split
 from emo_core.errors import EmoError
 from emo_core.evaluation import metrics
@@ -33,7 +33,6 @@ from emo_core.training.lipsync_data import TAIL_ROWS, Basis, Lips, versions
 
 Array = NDArray[np.float32]
 
-AUDIO_SUFFIXES = {".flac", ".wav", ".mp3", ".m4a", ".ogg"}
 REPORTED = (
     "opening_r", "width_r", "opening_slope", "closure", "closure_paired", "lag_ms", "abs_lag_ms",
     "jitter_mm",
@@ -46,15 +45,10 @@ def speech_mels(folders: Iterable[Path]) -> list[Array]:
     """Log-mel of every recording under the folders, (K, 80) each.
 
     Raises:
-        EmoError: a folder without recordings.
+        EmoError: no such folder, or none in it.
     """
-    mels = []
-    for folder in folders:
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-        if not paths:
-            raise EmoError(f"no recordings under {folder}: give a folder of flac, wav, mp3...")
-        mels += [LogMel().feed(load_audio(path)) for path in paths]
-    return mels
+    paths = [path for folder in folders for path in recordings_in(folder)]
+    return [LogMel().feed(load_audio(path)) for path in paths]
 
 
 def make_apc(
