@@ -1,6 +1,6 @@
 """How many times faster than real time `./emo animate SPEECH -o OUT.npz` is, start-up included.
 
-    python benchmarks/animate_speed.py SPEECH [--seconds 60] [--runs 3] [--json]
+    .venv/bin/python benchmarks/animate_speed.py SPEECH [--seconds 60] [--runs 3] [--json]
 
 SPEECH is cut or repeated to the length asked for. The command runs as a user runs it: a new
 process each time, from the checkout's `./emo`. The first run is also counted (cold caches) but

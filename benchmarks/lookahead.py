@@ -1,6 +1,6 @@
 """Accuracy against look-ahead: the same clips through models trained alike but for their future.
 
-    python benchmarks/lookahead.py DIR MODEL [MODEL ...] [--split test] [--out lookahead.png]
+    .venv/bin/python benchmarks/lookahead.py DIR MODEL [MODEL ...] [--split test] [--out PNG]
 
 DIR is what `./emo eval lipsync` takes (best: prepared clips), MODEL a folder with a model trained
 for one look-ahead each (0, 40, 80, 160, 240 ms); its own `lookahead_ms` is the abscissa.

@@ -14,6 +14,6 @@ setup(
     zip_safe=False,
     maintainer="emo developers",
     maintainer_email="emo@example.org",
-    description="What all emo nodes share: parameters, clocks, queues, diagnostics.",
+    description="What all emo nodes share: parameters, queues, messages, diagnostics.",
     license="Apache-2.0",
 )

@@ -116,7 +116,7 @@ class DriverNode(LifecycleNode):
         return SUCCESS
 
     def stop(self) -> None:
-        """The process ends: neutral, torque off, port and records closed."""
+        """The process ends: neutral, torque off, port given back, records on disk."""
         self._leave()
         self._head.close(self._group)
         self._journal.flush()

@@ -41,8 +41,9 @@ LINGER_S = 0.3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("speech", nargs="?", metavar="SPEECH", help="a recording: wav, mp3, mp4...")
-    parser.add_argument("--mic", action="store_true", help="the microphone instead of a recording")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("speech", nargs="?", metavar="SPEECH", help="a recording: wav, mp3, mp4...")
+    source.add_argument("--mic", action="store_true", help="the microphone instead of a recording")
     parser.add_argument("--device", default="", help="which microphone: a name or a number")
     add_robot(parser)
     parser.add_argument(
@@ -73,8 +74,6 @@ def run(args: argparse.Namespace) -> int:
     """Set ROS up, run the graph, leave the results."""
     import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
 
-    if bool(args.speech) == args.mic:
-        raise EmoError("give either a recording or --mic: ./emo lipsync SPEECH")
     _check_input(args)
     from emo.ros_setup import enter_ros
 
@@ -86,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_input(args: argparse.Namespace) -> None:
     """What is wrong with the input shows before anything starts."""
-    if args.speech:
+    if not args.mic:
         from emo_core.audio.sources import open_audio
 
         with open_audio(args.speech) as recording:
@@ -122,11 +121,11 @@ def _options(args: argparse.Namespace) -> GraphOptions:
     shown = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     view = robot.simulator is not None
     return GraphOptions(
-        source="file" if args.speech else "device",
-        speech=str(Path(args.speech).resolve()) if args.speech else "",
+        source="device" if args.mic else "file",
+        speech="" if args.mic else str(Path(args.speech).resolve()),
         device=args.device,
         robot=args.robot,
-        lookahead=args.lookahead or ("full" if args.speech else "live"),
+        lookahead=args.lookahead or ("live" if args.mic else "full"),
         static_face=static_face,
         mouth_gain=args.mouth_gain,
         view=view,
@@ -224,7 +223,7 @@ def _run_graph(graph: list[Process], options: GraphOptions, args: argparse.Names
                     supervisor.watch(0.05)
                     if composed.failed:
                         raise EmoError("a node broke down (see above); run again with --debug")
-                    over = _over(monitor, started, bool(args.speech))
+                    over = _over(monitor, started, not args.mic)
         finally:
             watcher.stop()
         if monitor.began is not None and not monitor.speech:
@@ -262,7 +261,7 @@ def _report(folder: Path, args: argparse.Namespace, interrupted: bool) -> int:
             return EXIT_INTERRUPTED
         raise EmoError(f"no command reached the servos: see the messages above and {folder}")
     # The microphone is meant to be ended so, a recording is not.
-    status = EXIT_INTERRUPTED if interrupted and args.speech else 0
+    status = EXIT_INTERRUPTED if interrupted and not args.mic else 0
     if args.json:
         print(json.dumps({**figures, "out": str(folder)}, indent=2))
         return status

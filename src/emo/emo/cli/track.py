@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,11 @@ from emo.cli import add_json
 from emo.cli._files import check_output, whole_file
 from emo_core.errors import EmoError
 from emo_core.rates import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from emo_core.face.tracking import FaceTracker, VideoFile
 
 QUIET_NATIVE = True  # MediaPipe talks
 
@@ -78,8 +84,8 @@ def _require_face(valid: NDArray[np.bool_], video: str) -> None:
         raise EmoError(f"no face found in {video}: give a video with a face in view")
 
 
-def _overlay(  # type: ignore[no-untyped-def]
-    tracker, video, source: str, out: Path
+def _overlay(
+    tracker: FaceTracker, video: VideoFile, source: str, out: Path
 ) -> tuple[NDArray[np.bool_], bool]:
     """Write the video with the mesh over it, frame by frame; returns valid (T,), several faces."""
     from emo_core.viz import draw
@@ -118,7 +124,7 @@ def _overlay(  # type: ignore[no-untyped-def]
     return np.array(valid, bool), two
 
 
-def _sound_blocks(source: str, fps: float):  # type: ignore[no-untyped-def]
+def _sound_blocks(source: str, fps: float) -> Iterator[NDArray[np.float32]] | None:
     """The sound in blocks of one video frame, or None for a silent video."""
     from emo_core.audio.sources import open_audio
 
