@@ -1,11 +1,10 @@
-"""The parts of the nodes that need no ROS: streams, playout, arbitration, servos, records."""
+"""The parts of the nodes that need no ROS: arbitration, servos, film, figures, the graph."""
 
 from __future__ import annotations
 
 import itertools
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -15,202 +14,15 @@ import pytest
 from emo.graph import GraphOptions, build_graph
 from emo.latency import summarize
 from emo_core.audio.sources import load_audio
-from emo_core.errors import EmoError
 from emo_core.robot.bus import ServoBus, make_bus
 from emo_core.robot.description import RobotDescription
-from emo_microphone.capture import Block, Capture
-from emo_microphone.playout import Playout
-from emo_microphone.recording import Recording
 from emo_motor_drivers.arbitration import Arbitration
 from emo_motor_drivers.head import Head, Written
 from emo_sim.film import Film
 from emo_sim.motion import Motion
-from emo_speech_features.continuity import Continuity
 
 RATE = 16_000
 MS = 1_000_000
-HELLO = Path(__file__).resolve().parents[2] / "src" / "emo" / "emo" / "data" / "hello.flac"
-
-
-# -- a stream of chunks ----------------------------------------------------------------------
-
-
-def numbered(first: int, count: int) -> np.ndarray:
-    """Samples whose values are their indices."""
-    return np.arange(first, first + count, dtype=np.float32)
-
-
-def test_any_chunking_of_an_unbroken_stream_passes_unchanged() -> None:
-    rng = np.random.default_rng(0)
-    stream, first, out = Continuity(8000), 0, []
-    for count in rng.integers(0, 1000, 50):
-        piece = stream.feed(first, numbered(first, count))
-        assert not piece.fault
-        out.append(piece.samples)
-        first += count
-    np.testing.assert_array_equal(np.concatenate(out), numbered(0, first))
-
-
-def test_a_small_gap_is_filled_with_silence() -> None:
-    stream = Continuity(8000)
-    stream.feed(0, numbered(0, 320))
-    piece = stream.feed(320 + 8000, numbered(8320, 320))
-    assert (piece.fault, piece.count, piece.restart) == ("gap", 8000, None)
-    assert len(piece.samples) == 8320
-    assert not piece.samples[:8000].any()
-
-
-def test_a_large_gap_starts_anew_on_a_frame_boundary() -> None:
-    stream = Continuity(8000)
-    stream.feed(0, numbered(0, 320))
-    piece = stream.feed(9000, numbered(9000, 1000))
-    assert piece.restart == 9600
-    np.testing.assert_array_equal(piece.samples, numbered(9600, 400))
-    assert stream.feed(10000, numbered(10000, 320)).fault == ""
-
-
-def test_what_comes_twice_is_heard_once() -> None:
-    stream = Continuity(8000)
-    stream.feed(0, numbered(0, 640))
-    piece = stream.feed(320, numbered(320, 640))
-    assert piece.fault == "repeated"
-    np.testing.assert_array_equal(piece.samples, numbered(640, 320))
-
-
-def test_sample_zero_begins_a_new_stream() -> None:
-    stream = Continuity(8000)
-    stream.feed(0, numbered(0, 3200))
-    piece = stream.feed(0, numbered(0, 320))
-    assert piece.restart == 0
-    assert len(piece.samples) == 320
-
-
-# -- a recording as a stream -----------------------------------------------------------------
-
-
-def test_a_recording_keeps_its_samples_and_is_followed_by_silence() -> None:
-    recording = Recording(str(HELLO), 320)
-    chunks = list(recording.chunks(0.6))
-    samples = load_audio(HELLO)
-    assert recording.total == len(samples)
-    heard = np.concatenate([chunk for chunk, _ in chunks])
-    np.testing.assert_array_equal(heard[: len(samples)], samples)
-    assert not heard[len(samples) :].any()
-    assert len(heard) - len(samples) >= 0.6 * RATE
-    assert {total for _, total in chunks} == {0, len(samples)}
-
-
-def test_a_recording_that_is_none_shows_at_once(tmp_path: Path) -> None:
-    text = tmp_path / "speech.wav"
-    text.write_text("not a recording")
-    with pytest.raises(EmoError, match="cannot read"):
-        Recording(str(text), 320)
-
-
-# -- a microphone that is unplugged -----------------------------------------------------------
-
-
-class FakePace:
-    """Time that passes with each block and each pause."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.stopped = False
-
-    def elapsed(self) -> int:
-        return self.now
-
-    def pause(self, seconds: float) -> bool:
-        self.now += int(seconds * 1e9)
-        return not self.stopped
-
-
-class FakeReports:
-    def __init__(self) -> None:
-        self.error = ""
-        self.kinds: list[str] = []
-
-    def fault(self, kind: str, text: str, count: int = 1) -> None:
-        self.kinds.append(kind)
-
-
-FAKE_TIMES = SimpleNamespace(inputBufferAdcTime=0.0, currentTime=0.0)
-
-
-class FakeStream:
-    def close(self, ignore_errors: bool = True) -> None:
-        pass
-
-
-def test_an_unplugged_microphone_comes_back_with_its_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emo_microphone.capture.SILENT_DEVICE_S", 0.01)
-    pace, reports = FakePace(), FakeReports()
-    attempts: list[bool] = []
-
-    def open_stream(device: object, rate: int, size: int, callback: Any, again: bool) -> Any:
-        attempts.append(again)
-        if len(attempts) in (2, 3):
-            raise OSError("no such device")
-        for _ in range(3):  # three blocks, then silence: unplugged
-            pace.now += 20 * MS
-            callback(np.full((320, 1), 0.1, np.float32), 320, FAKE_TIMES, None)
-        return FakeStream()
-
-    capture = Capture("", RATE, 320, pace, open_stream)
-    blocks: list[Block] = []
-    for block in capture.blocks(reports):
-        blocks.append(block)
-        if len(blocks) == 6:
-            pace.stopped = True
-    assert attempts[:4] == [False, True, True, True]
-    assert "lost_device" in reports.kinds
-    assert reports.kinds.count("no_device") == 2
-    assert reports.error == ""
-    firsts = [block.first_sample for block in blocks]
-    assert firsts[:3] == [0, 320, 640]
-    # 0.5 s and 1 s of back-off are missing in the numbers, so that the stages see the gap.
-    assert firsts[3] - 960 == pytest.approx(1.5 * RATE, abs=RATE * 0.06)
-    assert np.diff(firsts[3:]).tolist() == [320, 320]
-
-
-# -- when sound is heard ---------------------------------------------------------------------
-
-
-def test_sound_waits_for_the_first_command_and_then_meets_the_lips() -> None:
-    playout = Playout(RATE, lag_ns=30 * MS)
-    sound = np.full(320, 0.1, np.float32)
-    for k in range(12):
-        assert playout.push(320 * k, sound, (k + 1) * 20 * MS) == []
-    # Frame 0 (captured from 0 on) is commanded at 246 ms: look-ahead 240, pipeline 6.
-    playout.measure(0, 246 * MS)
-    chunks = playout.push(320 * 12, sound, 13 * 20 * MS)
-    assert len(chunks) == 13
-    assert [chunk.start_ns for chunk in chunks] == [276 * MS + k * 20 * MS for k in range(13)]
-
-
-def test_the_delay_is_mended_in_silence_only() -> None:
-    playout = Playout(RATE, lag_ns=0)
-    loud, silent = np.full(320, 0.1, np.float32), np.zeros(320, np.float32)
-    playout.measure(0, 260 * MS)
-    assert playout.push(0, loud, 20 * MS)[0].start_ns == 260 * MS
-    for _ in range(25):
-        playout.measure(0, 246 * MS)
-    assert playout.push(320, loud, 40 * MS)[0].start_ns == 280 * MS
-    assert playout.push(640, silent, 60 * MS)[0].start_ns == 286 * MS
-
-
-def test_a_sound_card_gets_every_sample_at_its_time() -> None:
-    playout = Playout(RATE, lag_ns=0)
-    playout.measure(0, 100 * MS)
-    for k in range(10):
-        samples = np.arange(320 * k + 1, 320 * k + 321, dtype=np.float32) / RATE
-        playout.push(320 * k, samples, (k + 1) * 20 * MS)
-    # Blocks of 11 ms, on a card whose clock says 80 ms at the start: 20 ms of silence first.
-    heard = np.concatenate([playout.pull(80 * MS + 11 * k * MS, 176) for k in range(22)])
-    first = int(np.flatnonzero(heard)[0])
-    assert abs(first - 320) <= 48  # within the 3 ms that are tolerated
-    np.testing.assert_allclose(heard[first : first + 3200] * RATE, np.arange(1, 3201), rtol=1e-5)
-    assert not heard[first + 3200 :].any()
 
 
 # -- who drives what -------------------------------------------------------------------------
