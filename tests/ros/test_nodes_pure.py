@@ -206,6 +206,16 @@ def test_a_bus_that_fails_is_reported_and_tried_again(robot: RobotDescription) -
     head.close("mouth")
 
 
+def test_a_bus_that_is_gone_at_the_end_is_reported(robot: RobotDescription) -> None:
+    bus = SpyBus(robot, robot.neutral)
+    head = Head(robot, bus)
+    head.open("mouth")
+    head.activate("mouth")
+    bus.torque = Mock(side_effect=OSError("unplugged"))  # type: ignore
+    head.close("mouth")
+    assert (head.fault, head.torque_on, bus.log[-1]) == ("unplugged", False, "close")
+
+
 def test_one_command_for_two_drivers_is_written_once(robot: RobotDescription) -> None:
     bus = SpyBus(robot, robot.neutral)
     head = Head(robot, bus)

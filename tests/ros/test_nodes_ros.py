@@ -27,6 +27,7 @@ from emo_audio2landmark.audio2landmark import Audio2LandmarkNode
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
 from emo_core.robot.description import RobotDescription
+from emo_core.robot.sim.servos import SimBus
 from emo_inverse_model.inverse_model import InverseModelNode
 from emo_microphone.microphone import MicrophoneNode
 from emo_microphone.speaker import SpeakerNode
@@ -316,6 +317,17 @@ def test_lifecycle_no_torque_before_activate_and_none_after_deactivate(
     np.testing.assert_allclose(head.measured(), robot.neutral, atol=0.02)
     for node in nodes:
         node.trigger_shutdown()
+
+
+def test_a_bus_that_does_not_open_is_an_error_state(running: Running) -> None:
+    class Unplugged(SimBus):
+        def open(self) -> None:
+            raise EmoError("no servo bus: plug it in")
+
+    nodes = drivers.create_nodes(shared=Shared(Unplugged(RobotDescription.load("sim"))))
+    running(*nodes)
+    assert [node._kit.health.error for node in nodes] == ["no servo bus: plug it in"] * 2
+    assert not nodes[0]._head.torque_on
 
 
 def test_estop_service_of_either_driver_stops_both(

@@ -75,8 +75,7 @@ class DriverNode(LifecycleNode):
         self.create_service(SetBool, "~/estop", self._on_estop)
         self._subscription: Subscription | None = None
         self._every, self._steps = int(self._kit.number("state_steps")), 0
-        if self._kit.flag("autostart"):
-            self.trigger_configure()
+        if self._kit.flag("autostart") and self.trigger_configure() == SUCCESS:
             self.trigger_activate()
 
     # -- lifecycle ---------------------------------------------------------------------------
@@ -86,20 +85,26 @@ class DriverNode(LifecycleNode):
         try:
             self._head.open(self._group)
         except (EmoError, OSError) as error:
-            self._kit.health.error = str(error)
-            self.get_logger().error(str(error))
-            return FAILURE
+            return self._failed(error)
         self._kit.health.error = ""
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Torque on, from where the servos are; listen."""
-        self._head.activate(self._group)
+        try:
+            self._head.activate(self._group)
+        except (EmoError, OSError) as error:
+            return self._failed(error)
         self._head.listeners.append(self._on_step)
         self._subscription = self._kit.subscribe(
             MotorCommand, "motor_command", self._on_command, qos.FRAMES
         )
         return super().on_activate(state)
+
+    def _failed(self, error: Exception) -> TransitionCallbackReturn:
+        self._kit.health.error = str(error)
+        self.get_logger().error(str(error))
+        return FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Neutral pose, and with the last driver torque off."""
@@ -166,7 +171,11 @@ class DriverNode(LifecycleNode):
             self._head.estop()
             self._kit.health.error = "e-stop is set"
         else:
-            self._head.release()
+            try:
+                self._head.release()
+            except (EmoError, OSError) as error:
+                response.success, response.message = False, str(error)
+                return response
             self._kit.health.error = ""
         response.success = True
         response.message = "all motors stopped" if request.data else "released"

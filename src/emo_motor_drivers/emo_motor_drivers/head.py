@@ -118,7 +118,11 @@ class Head:
             self._users.add(group)
 
     def activate(self, group: str) -> None:
-        """Let a group of motors move; with the first one torque comes on, from where they are."""
+        """Let a group of motors move; with the first one torque comes on, from where they are.
+
+        Raises:
+            EmoError, OSError: the bus does not work; nothing has changed.
+        """
         with self._lock:
             if not self._groups:
                 self._safety.reset(self._bus.read(), gentle=True)
@@ -152,8 +156,11 @@ class Head:
                 time.sleep(STEP_S)
         finally:
             with self._lock:
-                self._bus.torque(False)
                 self._torque = False
+                try:
+                    self._bus.torque(False)
+                except (EmoError, OSError) as error:  # unplugged: nothing more can be done
+                    self.fault = str(error)
 
     def close(self, group: str) -> None:
         """A driver leaves; the last one gives the port back."""
@@ -204,15 +211,19 @@ class Head:
             self._safety.estop()
 
     def release(self) -> None:
-        """Leave the e-stop: torque on again, gently, from where the servos are."""
+        """Leave the e-stop: torque on again, gently, from where the servos are.
+
+        Raises:
+            EmoError, OSError: the bus does not work; the e-stop stays set.
+        """
         with self._lock:
             if not self._safety.estopped:
                 return
             self._safety.reset(self._bus.read(), gentle=True)
-            self._safety.release()
             if self._groups:
                 self._bus.torque(True)
                 self._torque = True
+            self._safety.release()
 
     def _step(self) -> None:
         """The thread's work."""
