@@ -173,8 +173,11 @@ def _print_lipsync(figures: dict[str, Any]) -> None:
 
 
 def _cell(scores: dict[str, float | None] | None, key: str, digits: int) -> str:
-    value = None if scores is None else scores[key]
-    return f"{'-':>20}" if value is None else f"{value:>20.{digits}f}"
+    return _number(None if scores is None else scores[key], 20, digits)
+
+
+def _number(value: float | None, width: int, digits: int) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:>{width}.{digits}f}"
 
 
 def _apc(args: argparse.Namespace) -> int:
@@ -189,7 +192,7 @@ def _apc(args: argparse.Namespace) -> int:
     for shift, row in figures["shifts"].items():
         print(
             f"{shift:>6}{20 * int(shift):>12}{row['error']:>12.4f}{row['last_frame']:>12.4f}"
-            f"{row['ratio']:>10.3f}"
+            + _number(row["ratio"], 10, 3)
         )
     for name, why in figures["skipped"].items():
         print(f"skipped {name}: {why}", file=sys.stderr)

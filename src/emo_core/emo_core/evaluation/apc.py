@@ -83,7 +83,7 @@ def evaluate_apc(folder: Path, progress: Progress | None = None) -> dict[str, An
             str(shift): {
                 "error": float(error / max(count, 1)),
                 "last_frame": float(last / max(count, 1)),
-                "ratio": float(error / last) if last else float("nan"),
+                "ratio": float(error / last) if last else None,  # silence alone
             }
             for shift, (error, last, count) in sorted(totals.items())
         },
