@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emo.cli import add_json, add_robot, ensure
+from emo_core.errors import EmoError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--work", type=Path, help="checkpoints and logs (default: runs/<model folder's name>)"
         )
         sub.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
-    add_json(inverse)
+    for sub in (a2l, inverse):
+        add_json(sub)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,6 +80,8 @@ def _audio2landmark(args: argparse.Namespace) -> int:
     from emo_core.training.audio2landmark import A2LConfig
     from emo_core.training.recipe import make_audio2landmark
 
+    if args.lookahead < 0 or args.lookahead % 40:
+        raise EmoError(f"--lookahead {args.lookahead}: give a multiple of 40 (ms)")
     torch.set_num_threads(args.threads)
     config = replace(
         A2LConfig(),
@@ -91,7 +95,8 @@ def _audio2landmark(args: argparse.Namespace) -> int:
     report = make_audio2landmark(
         args.clips, args.strangers, args.out, work, config, seeds=args.seeds
     )
-    print(json.dumps(report))
+    text = f"{args.out}: validation score {report['score']}; log in {work}"
+    print(json.dumps(report) if args.json else text)
     return 0
 
 

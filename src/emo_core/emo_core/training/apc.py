@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -187,7 +188,7 @@ def train_apc(
         }
         with (out / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
-        print(json.dumps(line), flush=True)
+        print(json.dumps(line), file=sys.stderr, flush=True)
         stored = {"net": averaged.module.state_dict(), "raw": net.state_dict(), "epoch": epoch}
         stored |= {"optimizer": optimizer.state_dict(), "config": asdict(config)}
         torch.save(stored, checkpoint)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -318,7 +319,7 @@ def train(
         line["seconds"] = round(time.monotonic() - began, 1)
         with (out / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
-        print(json.dumps(line), flush=True)
+        print(json.dumps(line), file=sys.stderr, flush=True)
     return load_audio2landmark(out / "best.pt")[0]
 
 
