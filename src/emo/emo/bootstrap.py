@@ -232,7 +232,7 @@ def _install_torch(python: Path, path: Path, log_path: Path) -> None:
     except SetupError:
         say(
             "torch comes with CUDA from the default index (gigabytes). For the small CPU build, "
-            "stop (Ctrl-C), set PIP_EXTRA_INDEX_URL as docs/training.md says, and run again"
+            "stop (Ctrl-C), install the CPU build as docs/troubleshooting.md says, and run again"
         )
 
 

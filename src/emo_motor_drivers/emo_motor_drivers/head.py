@@ -57,22 +57,15 @@ class Head:
     Args:
         description: the robot.
         bus: its bus; made from the description if not given.
-        clock: monotonic seconds.
 
     Attributes:
         listeners: called after each step of the thread with what was written, None if nothing.
         fault: what the bus said last, if it does not work.
     """
 
-    def __init__(
-        self,
-        description: RobotDescription,
-        bus: ServoBus | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, description: RobotDescription, bus: ServoBus | None = None) -> None:
         self.description = description
-        self._clock = clock
-        self._bus = make_bus(description, clock) if bus is None else bus
+        self._bus = make_bus(description) if bus is None else bus
         self._safety = SafetyLayer(description)
         self._lock = threading.RLock()
         self._port: TextIO | None = None
@@ -148,8 +141,8 @@ class Head:
         try:
             with self._lock:
                 self._safety.home()
-            give_up = self._clock() + HOMING_LIMIT_S
-            while self._torque and not self._safety.at_neutral and self._clock() < give_up:
+            give_up = time.monotonic() + HOMING_LIMIT_S
+            while self._torque and not self._safety.at_neutral and time.monotonic() < give_up:
                 with self._lock:
                     written = self._write(None)
                 self._tell(written)
@@ -243,7 +236,7 @@ class Head:
             listener(written)
 
     def _write(self, command: Mapping[str, float] | None) -> Written | None:
-        sent = self._safety.step(command, self._clock())
+        sent = self._safety.step(command, time.monotonic())
         try:
             if not sent.torque:
                 if self._torque:
@@ -255,7 +248,7 @@ class Head:
             self.fault = str(error)
             return None
         self.fault = ""
-        return Written(self._clock(), positions, sent.reasons)
+        return Written(time.monotonic(), positions, sent.reasons)
 
 
 def _own(description: RobotDescription) -> TextIO:

@@ -2,7 +2,7 @@
 
 OUT.npz holds landmarks (T, 478, 3) in mm without head pose, screen (T, 478, 3) in px,
 pose (T, 4, 4), valid (T,) and fps. OUT.mp4 is the video with the mesh drawn over it, and its sound.
-Frames without a face are NaN and not valid; of several faces the largest is followed.
+Frames without a face are NaN and not valid; of several faces the largest at first is followed.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         "seconds": round(seconds, 3),
     }
     if two:
-        print("emo: several faces in view: the largest one is followed", file=sys.stderr)
+        print("emo: several faces in view: the one largest at first is followed", file=sys.stderr)
     if found < frames:
         print(f"emo: no face in {frames - found} of {frames} frames: they are marked not valid",
               file=sys.stderr)  # fmt: skip

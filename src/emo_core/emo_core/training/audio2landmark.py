@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from emo_core.face.alignment import canonical_face
 from emo_core.training.lipsync_data import (
     Basis,
+    HeardClip,
     Lips,
     People,
-    Sequence25,
     another_static,
     mouth_readings,
     static_readings,
@@ -211,7 +211,7 @@ class Bank:
     """All versions of all clips as feature rows, and their targets."""
 
     clips: list[Lips]
-    sequences: list[list[Sequence25]]
+    sequences: list[list[HeardClip]]
     rows: list[list[NDArray[np.float16]]]  # as `sequences`: (R, F)
 
 
@@ -280,6 +280,7 @@ def train(
     )
     readings = torch.from_numpy(basis.decoder @ mouth_readings())
     out.mkdir(parents=True, exist_ok=True)
+    (out / "log.jsonl").write_text("")
     best = float("inf")
     steps = config.epochs * len(batches(bank, basis, config, np.random.default_rng(0)))
     step = 0

@@ -141,7 +141,7 @@ class People:
 
 
 @dataclass(frozen=True)
-class Sequence25:
+class HeardClip:
     """One version of one clip: log-mel rows and where in them its frame 0 lies."""
 
     clip: int  # -1: nobody speaks, the face rests
@@ -149,7 +149,7 @@ class Sequence25:
     start: int  # in mel rows, even
 
 
-def versions(clips: Sequence[Lips], count: int, rng: np.random.Generator) -> list[list[Sequence25]]:
+def versions(clips: Sequence[Lips], count: int, rng: np.random.Generator) -> list[list[HeardClip]]:
     """`count` versions of every clip; version 0 as recorded."""
     out = []
     for version in range(count):
@@ -157,18 +157,18 @@ def versions(clips: Sequence[Lips], count: int, rng: np.random.Generator) -> lis
         for index, clip in enumerate(clips):
             if version == 0:
                 tail = np.full((TAIL_ROWS, N_MELS), FLOOR_DB, np.float32)
-                batch.append(Sequence25(index, np.concatenate([clip.mel, tail]), 0))
+                batch.append(HeardClip(index, np.concatenate([clip.mel, tail]), 0))
                 continue
             before = _before(clips, clip, rng)
             after = quiet(clip.mel, TAIL_ROWS, rng)
             if rng.random() < 0.5:
                 after[:] = FLOOR_DB
             mel = another_voice(np.concatenate([before, clip.mel, after]), rng)
-            batch.append(Sequence25(index, mel, len(before)))
+            batch.append(HeardClip(index, mel, len(before)))
         if version:
             for _ in range(max(1, len(clips) // 16)):
                 room = quiet(clips[int(rng.integers(len(clips)))].mel, 176, rng)
-                batch.append(Sequence25(-1, another_voice(room, rng), 0))
+                batch.append(HeardClip(-1, another_voice(room, rng), 0))
         out.append(batch)
     return out
 
