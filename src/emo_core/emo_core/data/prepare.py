@@ -146,18 +146,18 @@ def prepare_folder(
     out.mkdir(parents=True, exist_ok=True)
     if (folder / "splits.json").is_file():
         shutil.copyfile(folder / "splits.json", out / "splits.json")
-    todo = []
+    pending = []
     for video in videos:
         if (out / f"{video.stem}.npz").exists():
             yield video.stem, None
         else:
-            todo.append((str(video), str(out / f"{video.stem}.npz")))
+            pending.append((str(video), str(out / f"{video.stem}.npz")))
     bad: dict[str, str] = {}
-    jobs = min(jobs or os.cpu_count() or 1, max(1, len(todo)))
+    jobs = min(jobs or os.cpu_count() or 1, max(1, len(pending)))
     context = multiprocessing.get_context("spawn")
-    if todo:
+    if pending:
         with context.Pool(jobs, initializer=_quiet) as pool:
-            for name, reason in pool.imap_unordered(_prepare_one, todo):
+            for name, reason in pool.imap_unordered(_prepare_one, pending):
                 if reason is not None:
                     bad[name] = reason
                 yield name, reason
