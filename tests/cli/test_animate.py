@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from sounds import speech_like
 
-from emo.cli._robot import SimulatedRobot
 from emo_core.face.alignment import canonical_face
 from emo_core.paths import share_dir
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.servos import simulate
+from emo_core.robot.sim.stream import SimulatedRobot
 
 MOUTH = (13, 14)
 

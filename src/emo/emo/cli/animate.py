@@ -245,8 +245,8 @@ def animate_mp4(
     Args:
         on_frame: called with the number of each film frame and its picture.
     """
-    from emo.cli._robot import SimulatedRobot
     from emo_core.robot.sim.render import Renderer
+    from emo_core.robot.sim.stream import SimulatedRobot
     from emo_core.viz.film import SpeechFilm
 
     renderer = Renderer(speaker.robot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_core.errors import EmoError
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.safety import SafetyLayer
 from emo_core.robot.sim.servos import SimulatedServos
@@ -26,8 +27,6 @@ class SimulatedRobot:
     def __init__(self, description: RobotDescription) -> None:
         simulator = description.simulator
         if simulator is None:
-            from emo_core.errors import EmoError
-
             raise EmoError(
                 f"robot '{description.name}' has no simulator section: a film needs one. "
                 "Use --robot sim, or write an .npz"
