@@ -16,6 +16,14 @@ from emo.cli import add_json, add_robot, ensure
 from emo_core.errors import EmoError
 
 
+def count(text: str) -> int:
+    """A whole number from 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give at least 1")
+    return number
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     models = parser.add_subparsers(
@@ -24,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     apc = models.add_parser("apc", help="the speech representation")
     apc.add_argument("--speech", type=Path, nargs="+", required=True, help="folders of recordings")
     apc.add_argument("--clips", type=Path, nargs="+", default=[], help="prepared folders")
-    apc.add_argument("--epochs", type=int, help="passes over the speech (default: the recipe's)")
+    apc.add_argument("--epochs", type=count, help="passes over the speech (default: the recipe's)")
     apc.add_argument("-o", "--out", type=Path, help="model folder (default: models/apc)")
     a2l = models.add_parser("audio2landmark", help="speech features to facial landmarks")
     a2l.add_argument("--clips", type=Path, nargs="+", required=True, help="prepared folders")
@@ -33,10 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="prepared clips (npz) of people not trained on, who help to select",
     )  # fmt: skip
     a2l.add_argument("--lookahead", type=int, default=240, metavar="MS", help="default: 240")
-    a2l.add_argument("--architecture", choices=["stream", "slice"], default="stream")
-    a2l.add_argument("--inputs", choices=["apc+mel", "mel", "apc"], default="apc+mel")
-    a2l.add_argument("--epochs", type=int, help="passes over the clips (default: the recipe's)")
-    a2l.add_argument("--seeds", type=int, default=1, help="networks to average (default: 1)")
+    a2l.add_argument(
+        "--architecture", choices=["stream", "slice"], default="stream",
+        help="slice: the published network, to compare with; scored, but not exported",
+    )  # fmt: skip
+    a2l.add_argument(
+        "--inputs", choices=["apc+mel", "mel", "apc"], default="apc+mel",
+        help="a part of the features, to compare with: the graph runs models of all of them",
+    )  # fmt: skip
+    a2l.add_argument("--epochs", type=count, help="passes over the clips (default: the recipe's)")
+    a2l.add_argument("--seeds", type=count, default=1, help="networks to average (default: 1)")
     a2l.add_argument("-o", "--out", type=Path, required=True, help="model folder")
     inverse = models.add_parser("inverse", help="landmarks to motor commands, for one robot")
     add_robot(inverse)
@@ -47,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--work", type=Path, help="checkpoints and logs (default: runs/<model folder's name>)"
         )
-        sub.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
+        sub.add_argument("--threads", type=count, default=os.cpu_count(), help="default: all cores")
     for sub in (a2l, inverse):
         add_json(sub)
 
