@@ -11,9 +11,9 @@ def _profile(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
 
 #: Audio and its features: a gap is a fault. Two seconds of chunks.
 STREAM = _profile(100, ReliabilityPolicy.RELIABLE)
-#: Frames at 25 Hz: nothing is lost on the way, and after a stall of more than 0.2 s only the
-#: newest count.
-FRAMES = _profile(5, ReliabilityPolicy.RELIABLE)
+#: Frames at 25 Hz: nothing is lost on the way, nor in a stall of up to a second; after a longer one
+#: only the newest count.
+FRAMES = _profile(25, ReliabilityPolicy.RELIABLE)
 #: Measured joint positions, at up to 200 Hz.
 STATES = _profile(20, ReliabilityPolicy.RELIABLE)
 #: Pictures: only the newest. Reliable, since best effort loses most large messages.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import time
+import sys
+import threading
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -17,49 +19,76 @@ FLUSH_S = 1.0
 class Record:
     """One CSV file, or nothing if `folder` is empty.
 
-    A node started again in the same run (after a crash) goes on where the file ends.
+    Lines go to the disk from a thread of its own: a disk that is busy for a third of a second (as
+    file systems are when they commit) must not hold up a motor. A disk that is full ends the
+    record, with a line on standard error, and nothing else. A node started again in the same run
+    (after a crash) goes on where the file ends.
     """
 
     def __init__(self, folder: str, name: str, columns: Sequence[str]) -> None:
         self._file: TextIO | None = None
-        self._flushed_s = 0.0
+        self._lines: deque[str] = deque()
+        self._writing = threading.Lock()
+        self._closing = threading.Event()
         if not folder:
             return
         path = Path(folder) / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             fresh = not path.exists() or path.stat().st_size == 0
-            self._file = path.open("a", encoding="utf-8", buffering=1 << 16)
+            self._file = path.open("a", encoding="utf-8")
+            if fresh:
+                self._file.write(",".join(columns) + "\n")
+                self._file.flush()
         except OSError as error:
             raise EmoError(
                 f"cannot write {path} ({error.strerror}): give a folder that can be written"
             ) from None
-        if fresh:
-            self._file.write(",".join(columns) + "\n")
-            self._file.flush()
+        self._thread = threading.Thread(target=self._run, name=f"record {name}", daemon=True)
+        self._thread.start()
 
     def __bool__(self) -> bool:
         return self._file is not None
 
     def write(self, line: str) -> None:
-        """Append one line (without line end)."""
-        if self._file is None:
-            return
-        self._file.write(line + "\n")
-        now = time.monotonic()
-        if now - self._flushed_s > FLUSH_S:
-            self._flushed_s = now
-            self._file.flush()
+        """Append one line (without line end). Never waits for the disk."""
+        if self._file is not None:
+            self._lines.append(line)
 
     def flush(self) -> None:
         """Put everything on disk."""
-        if self._file is not None:
-            self._file.flush()
+        with self._writing:
+            self._drain()
 
     def close(self) -> None:
         """Put everything on disk and close."""
-        if self._file is not None:
-            self._file.close()
+        if self._file is None:
+            return
+        self._closing.set()
+        self._thread.join()
+        with self._writing:
+            self._drain()
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _run(self) -> None:
+        while not self._closing.wait(FLUSH_S):
+            with self._writing:
+                self._drain()
+
+    def _drain(self) -> None:
+        if self._file is None or not self._lines:
+            return
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        try:
+            self._file.write("\n".join(lines) + "\n")
+            self._file.flush()
+        except OSError as error:
+            print(
+                f"emo: cannot write {self._file.name} ({error.strerror}): this record ends here",
+                file=sys.stderr,
+            )
             self._file = None
 
 
