@@ -73,7 +73,7 @@ def prepare_clip(video: str | Path) -> Clip:
     """Track one video and decode its sound.
 
     Raises:
-        EmoError: not a video, no sound, a face in under 80 % of the frames, two faces.
+        EmoError: not a video, no sound, a face in under 80 % of the frames.
     """
     track = track_video(video)
     share = float(track.valid.mean())

@@ -112,15 +112,14 @@ class Audio2Landmark:
 
 
 def mouth_gains(gain: float) -> Array:
-    """Factor on each point's vertical displacement, (478,): `gain` at lips and chin, fading to 1
-    over 15 mm above and beside them.
+    """Factor on each point's vertical displacement, (478,): `gain` at lips and chin.
+
+    It fades to 1 over 30 mm around them, over 15 mm above the lips.
     """
     face = canonical_face()
     mouth = face[np.concatenate([LIPS, LOWER_OVAL[4:-4]])]
     distance = np.linalg.norm(face[:, None] - mouth[None], axis=-1).min(1)
-    inside = np.clip(1.0 - distance / 15.0, 0.0, 1.0)
-    inside[face[:, 1] < mouth[:, 1].max()] = np.maximum(
-        inside, np.clip(1.0 - distance / 30.0, 0.0, 1.0)
-    )[face[:, 1] < mouth[:, 1].max()]
+    reach_mm = np.where(face[:, 1] < mouth[:, 1].max(), np.float32(30), np.float32(15))
+    inside = np.clip(1.0 - distance / reach_mm, 0.0, 1.0)
     gains: Array = (1.0 + (gain - 1.0) * inside).astype(np.float32)
     return gains
