@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from emo_core.face.alignment import canonical_face
 from emo_core.training.lipsync_data import (
+    COORDINATES,
     Basis,
     HeardClip,
     Lips,
@@ -85,9 +86,9 @@ class StaticFace(nn.Module):
         self.known = min(self.KNOWN, components)
         self.unrecognized = unrecognized
         self.register_buffer("readings", torch.from_numpy(10.0 * static_readings()))
-        self.register_buffer("means", torch.zeros(people, 1434))
-        self.register_buffer("encoder", torch.zeros(1434, self.known))
-        self.register_buffer("shape", torch.zeros(1434))
+        self.register_buffer("means", torch.zeros(people, COORDINATES))
+        self.register_buffer("encoder", torch.zeros(COORDINATES, self.known))
+        self.register_buffer("shape", torch.zeros(COORDINATES))
         self.register_buffer("radius", torch.ones(()))
         self.width = self.readings.shape[1] + self.known + people
 
@@ -235,14 +236,14 @@ def batches(
         frames = longest // 2 + 1
         features = chosen[0][1].shape[1]
         rows = np.zeros((len(chosen), longest, features), np.float32)
-        static = np.zeros((len(chosen), 1434), np.float32)
+        static = np.zeros((len(chosen), COORDINATES), np.float32)
         target = np.zeros((len(chosen), frames, config.components), np.float32)
         weight = np.zeros((len(chosen), frames), np.float32)
         for b, (sequence, values) in enumerate(chosen):
             rows[b, : len(values)] = values
             anyone = int(rng.integers(len(bank.clips)))
             clip = bank.clips[sequence.clip if sequence.clip >= 0 else anyone]
-            moved: Array = np.zeros(1434, np.float32)
+            moved: Array = np.zeros(COORDINATES, np.float32)
             if sequence.clip >= 0 and rng.random() < config.other_static:
                 moved = another_static(clip, rng)
             static[b] = static_input(clip.static) + moved / 10.0

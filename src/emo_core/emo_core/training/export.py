@@ -21,6 +21,7 @@ from emo_core.lipsync.audio2landmark import LANDMARK_SCHEMA
 from emo_core.models import write_config
 from emo_core.training.apc import ApcNet
 from emo_core.training.audio2landmark import A2LConfig, StreamNet
+from emo_core.training.lipsync_data import COORDINATES
 
 OPSET = 17
 _SMALL = 256
@@ -93,7 +94,7 @@ def export_audio2landmark(
     layers = config.layers * len(nets)
     example = (
         torch.zeros(1, 3, 2 * features),
-        torch.zeros(1, 1434),
+        torch.zeros(1, COORDINATES),
         torch.zeros(layers, 1, config.hidden),
     )
     outputs = ["displacement", "next_state"]

@@ -29,6 +29,8 @@ from emo_core.training.augment import another_voice
 
 Array = NDArray[np.float32]
 
+#: Numbers of a face: x, y and z of each landmark, 1434.
+COORDINATES = 3 * NUM_LANDMARKS
 TAIL_ROWS = 26
 #: Mel frames are judged from here up: below, a room's noise.
 _QUIET_QUANTILE = 0.1
