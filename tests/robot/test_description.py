@@ -128,3 +128,42 @@ def test_unknown_robots_are_named(tmp_path: Path) -> None:
         RobotDescription.load(tmp_path / "none.yaml")
     with pytest.raises(EmoError, match=r"Known robots: .*sim"):
         RobotDescription.load("nobody")
+
+
+def test_a_robot_extends_another(tmp_path):
+    base = RobotDescription.load("sim")
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        f"extends: {base.file}\nname: mine\nbus: {{kind: lx, port: fake, baud: 115200}}\n"
+        "motors: [{name: jaw, raw: [800, 200], latency_s: 0.02}]\n"
+    )
+    mine = RobotDescription.load(file)
+    jaw = mine.motors[mine.names.index("jaw")]
+    assert (mine.name, mine.bus.kind, mine.bus.port, mine.bus.baud) == (
+        "mine",
+        "lx",
+        "fake",
+        115200,
+    )
+    assert (jaw.raw, jaw.latency_s, jaw.id) == ((800.0, 200.0), 0.02, 11)
+    assert mine.motors[0] == base.motors[0]
+    assert mine.simulator == base.simulator
+    assert mine.signature() == base.signature()  # so that the inverse model is the same
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("extends: nowhere.yaml\n", "extends names"),
+        ("extends: mine.yaml\n", "circle"),
+        ("extends: BASE\nmotors: [{name: tail, id: 3}]\n", "changes 'tail'"),
+        ("extends: BASE\nbus: {kind: lx}\n", "bus.port is missing"),
+        ("extends: BASE\nmotors: [{name: jaw, raw: [5, 5]}]\n", "raw is 5 at both ends"),
+        ("extends: BASE\nwings: 2\n", "wings is an unknown key"),
+    ],
+)
+def test_mistakes_when_extending(tmp_path, text, says):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text.replace("BASE", str(RobotDescription.load("sim").file)))
+    with pytest.raises(EmoError, match=says):
+        RobotDescription.load(file)

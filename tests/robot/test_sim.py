@@ -10,7 +10,8 @@ import pytest
 from emo_core.errors import EmoError
 from emo_core.face import topology
 from emo_core.robot.bus import make_bus
-from emo_core.robot.description import RobotDescription, ServoModel
+from emo_core.robot.description import RobotDescription
+from emo_core.robot.sim.description import ServoModel
 from emo_core.robot.sim.render import Renderer
 from emo_core.robot.sim.servos import SimulatedServos, simulate
 from emo_core.robot.sim.skin import INNER_LOWER, INNER_UPPER, Skin, load_mesh

@@ -74,9 +74,7 @@ class Listener(Node):
         super().__init__("listener")
         self.faces: list[Any] = []
         self.commands: list[Any] = []
-        self.create_subscription(
-            FaceLandmarks, "lipsync/landmarks", self.faces.append, qos.STREAM
-        )
+        self.create_subscription(FaceLandmarks, "lipsync/landmarks", self.faces.append, qos.STREAM)
         self.create_subscription(
             MotorCommand, "lipsync/motor_command", self.commands.append, qos.STREAM
         )

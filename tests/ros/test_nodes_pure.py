@@ -101,7 +101,7 @@ class SpyBus(ServoBus):
     def close(self) -> None:
         self.log.append("close")
 
-    def torque(self, on: bool) -> None:
+    def torque(self, on, motors=None):
         self.on = on
         self.log.append(f"torque {'on' if on else 'off'}")
 
@@ -111,7 +111,7 @@ class SpyBus(ServoBus):
         self.x = np.array(positions, np.float64)
         return self.x
 
-    def read(self) -> np.ndarray:
+    def read(self, motors=None) -> np.ndarray:
         return self.x.copy()
 
 

@@ -260,11 +260,11 @@ def _own(description: RobotDescription) -> TextIO:
         EmoError: somebody else has it.
     """
     path = Path(os.devnull)
-    if description.bus != "sim":
+    if description.bus.kind != "sim":
         path = Path(tempfile.gettempdir()) / f"emo-{os.getuid()}-{description.name}.lock"
     file = path.open("a")
     try:
-        if description.bus != "sim":
+        if description.bus.kind != "sim":
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()

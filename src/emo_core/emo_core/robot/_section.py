@@ -62,6 +62,10 @@ class Section:
         name = f"{self.where}.{key}" if self.where and key != self.where else key
         return EmoError(f"{self.file}: {name} {problem}: {remedy}")
 
+    def copy(self) -> dict[Any, Any]:
+        """Everything in it, as plain data."""
+        return dict(self._data)
+
     def keys(self) -> list[object]:
         """Keys in the file's order."""
         return list(self._data)

@@ -4,44 +4,100 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emo_core.errors import EmoError
 from emo_core.robot.description import RobotDescription
+
+Array = NDArray[np.float64]
+
+
+class BusError(EmoError):
+    """The line does not work: unplugged, no permission, nobody answers. Open it again."""
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """What one servo says of itself; NaN where it cannot tell.
+
+    Attributes:
+        temperature_c: of the motor or its case.
+        voltage_v: of its supply.
+        fault: the servo's own error flags in words, "" for none.
+    """
+
+    temperature_c: float = float("nan")
+    voltage_v: float = float("nan")
+    fault: str = ""
 
 
 class ServoBus(ABC):
     """The servos of one robot behind one port, used as a context manager.
 
     Positions are (M,) commands in [0, 1] in the description's order. After `open` the servos
-    have no torque: switch it on with `torque(True)` once it is known where they stand.
+    have no torque: switch it on with `torque(True)` once it is known where they stand. Not
+    thread-safe: `Head` is the one owner.
+
+    Every method but `close` raises `BusError` when the line itself fails. One servo that does
+    not answer is no failure of the line: it reads as NaN.
+
+    Attributes:
+        write_s: time on the wire of one `write` of all motors: no use writing more often.
+        read_s: time of reading one motor, its answer included; 0 if it costs nothing.
+        tells_position: whether `read` gives where the servos are. If not, it gives NaN.
+        guarantee: what the servos do on their own when the host falls silent, in one line.
     """
+
+    write_s = 0.0
+    read_s = 0.0
+    tells_position = True
+    guarantee = "nothing"
 
     def __init__(self, description: RobotDescription) -> None:
         self.description = description
 
     @abstractmethod
     def open(self) -> None:
-        """Open the port; no servo moves. Raises EmoError if that fails."""
+        """Open the port; no servo moves. Also after a failure: the old port is closed first."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close the port. Closing twice is harmless."""
+        """Close the port. Closing twice is harmless, and so is closing an unplugged one."""
 
     @abstractmethod
-    def torque(self, on: bool) -> None:
-        """Hold position (True) or go limp (False)."""
+    def torque(self, on: bool, motors: Sequence[int] | None = None) -> None:
+        """Hold position (True) or go limp (False): all motors, or those with these indices.
+
+        Where a bus cannot switch one motor alone, it switches none and says so in its docs.
+        """
 
     @abstractmethod
-    def write(self, positions: ArrayLike) -> NDArray[np.float64]:
+    def write(self, positions: ArrayLike) -> Array:
         """Send goal positions (M,); returns what was really sent (clamped, quantized)."""
 
     @abstractmethod
-    def read(self) -> NDArray[np.float64]:
-        """Where the servos are now, (M,)."""
+    def read(self, motors: Sequence[int] | None = None) -> Array:
+        """(M,) where the servos are now; NaN for motors not asked for and those that are silent.
+
+        Args:
+            motors: indices; all if not given.
+        """
+
+    def telemetry(self, motor: int) -> Telemetry:
+        """What one servo says of itself."""
+        return Telemetry()
+
+    def arm_watchdog(self, timeout_s: float) -> bool:
+        """Ask servos or controller to stop by themselves when nothing is written for so long.
+
+        Returns whether they can. Called after `open`, before torque; `close` disarms.
+        """
+        return False
 
     def __enter__(self) -> ServoBus:
         self.open()
@@ -70,4 +126,6 @@ def make_bus(
     """
     from emo_core.robot.sim.servos import SimBus  # buses import this module
 
-    return SimBus(description, clock)
+    if description.bus.kind == "sim":
+        return SimBus(description, clock)
+    raise EmoError(f"{description.file}: bus.kind '{description.bus.kind}' is not built yet")

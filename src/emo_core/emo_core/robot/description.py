@@ -10,25 +10,44 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
-from emo_core.face.topology import NUM_LANDMARKS
 from emo_core.paths import config_dir
 from emo_core.robot import DEFAULT_ROBOT
 from emo_core.robot._section import Section
+from emo_core.robot.sim.description import Simulator, read_simulator
 
 GROUPS = ("eye", "mouth")
-BUSES = ("sim",)
+#: Servo buses that can be asked for; `emo_core.robot.bus.make_bus` makes them.
+BUSES = ("sim", "lx", "maestro", "dynamixel", "feetech", "pca9685")
+#: As a bus's `port`: servos that exist in memory, behind the real protocol.
+FAKE_PORT = "fake"
+#: Angles of the eyeballs: motors that the inverse model never drives.
+GAZE_AXES = ("yaw", "pitch")
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Motor:
-    """One motor: `limits` is the part of [0, 1] it may be sent, `range_rad` what that means."""
+    """One motor.
+
+    Attributes:
+        id: on the bus (servo id, or channel).
+        group: "eye" or "mouth".
+        range_rad: joint angles at command 0 and 1.
+        limits: the part of [0, 1] it may be sent.
+        raw: what the servo is told at command 0 and 1, in its own units (counts, or microseconds
+            of pulse); the first is the larger one where it turns the other way. None: the bus's
+            whole range.
+        latency_s: from a write to its motion, as calibrated; only differences matter.
+        gaze: "yaw" or "pitch" of an eyeball, which follows gaze and never the inverse model; ""
+            for all others.
+    """
 
     name: str
     id: int
@@ -38,6 +57,24 @@ class Motor:
     neutral: float
     max_speed: float
     max_acceleration: float
+    raw: tuple[float, float] | None = None
+    latency_s: float = 0.0
+    gaze: str = ""
+
+
+@dataclass(frozen=True)
+class BusDescription:
+    """The line to the servos.
+
+    Attributes:
+        kind: one of `BUSES`.
+        port: serial device, I2C bus, or `FAKE_PORT`; empty for "sim".
+        baud: bits per second; 0: the usual one of this kind.
+    """
+
+    kind: str
+    port: str = ""
+    baud: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,60 +109,6 @@ class Watchdog:
 
 
 @dataclass(frozen=True)
-class ServoModel:
-    """How the simulated servos move; the safety layer's limits are the motors' own."""
-
-    max_speed: float
-    max_acceleration: float
-    dead_band: float
-    transport_delay_s: float
-
-
-@dataclass(frozen=True)
-class Region:
-    """Skin that one motor moves: weights at anchor landmarks, spread smoothly over `radius_mm`.
-
-    The displacement at weight 1 is `low_mm` at command 0, zero at neutral, `high_mm` at
-    command 1; `saturation` bends the way there (0 is straight).
-    """
-
-    motor: int
-    anchors: tuple[tuple[int, float], ...]
-    radius_mm: float
-    low_mm: tuple[float, float, float]
-    high_mm: tuple[float, float, float]
-    saturation: float
-
-
-@dataclass(frozen=True)
-class SkinModel:
-    """The face: a mesh file beside the robot's YAML, and what each motor does to it."""
-
-    mesh: Path
-    reach_mm: float
-    regions: tuple[Region, ...]
-
-
-@dataclass(frozen=True)
-class CameraModel:
-    """A pinhole camera in front of the face, which looks at the mesh's origin."""
-
-    width: int
-    height: int
-    distance_mm: float
-    focal_px: float
-
-
-@dataclass(frozen=True)
-class Simulator:
-    """Everything that only the simulated robot needs."""
-
-    servos: ServoModel
-    skin: SkinModel
-    camera: CameraModel
-
-
-@dataclass(frozen=True)
 class RobotDescription:
     """A robot. Read one with `RobotDescription.load`."""
 
@@ -137,7 +120,7 @@ class RobotDescription:
     interlocks: tuple[Interlock, ...]
     dwell: Dwell
     watchdog: Watchdog
-    bus: str
+    bus: BusDescription
     simulator: Simulator | None
 
     @classmethod
@@ -147,7 +130,7 @@ class RobotDescription:
         Raises:
             EmoError: no such robot, or a value that makes no sense; names file, key and remedy.
         """
-        return _robot(Section.read(_find(name_or_path)))
+        return _robot(_read(_find(name_or_path)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -183,6 +166,11 @@ class RobotDescription:
         """Indices of the motors of one group ("eye" or "mouth")."""
         return np.flatnonzero([motor.group == group for motor in self.motors])
 
+    @property
+    def expressive(self) -> NDArray[np.intp]:
+        """Indices of the motors that make expressions: all but those of gaze."""
+        return np.flatnonzero([not motor.gaze for motor in self.motors])
+
     def to_radians(self, positions: Array) -> Array:
         """(..., M) commands -> (..., M) joint angles in rad, for `sensor_msgs/JointState`."""
         low, high = np.array([motor.range_rad for motor in self.motors]).T
@@ -210,6 +198,55 @@ def _find(name_or_path: str | Path) -> Path:
     return folder / f"{path.name}.yaml"
 
 
+def _read(file: Path, seen: tuple[Path, ...] = ()) -> Section:
+    """The file, laid over the one that it `extends`, which must be a whole robot by itself.
+
+    Mappings are laid over key by key and `motors` by name; other lists replace.
+    """
+    top = Section.read(file)
+    if not top.has("extends"):
+        return top
+    path = file.parent / top.text("extends")
+    if not path.is_file():
+        raise top.error("extends", f"names {path}, not a file", "give a path beside this file")
+    if path.resolve() in seen:
+        raise top.error("extends", f"leads back to {path}", "remove the circle")
+    base = _read(path, (*seen, file.resolve()))
+    _robot(base)
+    below, above = base.copy(), top.copy()
+    del above["extends"]
+    below["simulator"] = _absolute_mesh(below.get("simulator"), path.parent)
+    if below["simulator"] is None:
+        del below["simulator"]
+    if isinstance(above.get("motors"), list):
+        above["motors"] = _over(top, below["motors"], above["motors"])
+    return Section(_laid(below, above), file)
+
+
+def _absolute_mesh(simulator: Any, folder: Path) -> Any:
+    if not simulator:
+        return None
+    skin = simulator["skin"]
+    return {**simulator, "skin": {**skin, "mesh": str(folder / skin["mesh"])}}
+
+
+def _over(top: Section, motors: Any, changes: list[Any]) -> list[Any]:
+    """`motors` with the entries of `changes` laid over those of the same name."""
+    known = {motor["name"]: dict(motor) for motor in motors}
+    for entry in changes:
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if name not in known:
+            raise top.error("motors", f"changes '{name}'", f"known: {', '.join(known)}")
+        known[name] |= entry
+    return list(known.values())
+
+
+def _laid(below: Any, above: Any) -> Any:
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return {**below, **{key: _laid(below.get(key), value) for key, value in above.items()}}
+
+
 def _robot(top: Section) -> RobotDescription:
     top.integer("schema", 1, 1)
     name = top.text("name")
@@ -224,11 +261,11 @@ def _robot(top: Section) -> RobotDescription:
         dwell=_dwell(top.section("dwell")),
         watchdog=_watchdog(top.section("watchdog"), motors),
         bus=_bus(top.section("bus")),
-        simulator=_simulator(top.section("simulator"), motors) if top.has("simulator") else None,
+        simulator=_simulator(top, motors),
     )
     top.done()
-    if robot.bus == "sim" and robot.simulator is None:
-        raise top.error("simulator", "is missing", "bus.kind sim needs it")
+    if robot.simulator is None and (robot.bus.kind == "sim" or robot.bus.port == FAKE_PORT):
+        raise top.error("simulator", "is missing", "a robot without hardware needs it")
     return robot
 
 
@@ -244,6 +281,9 @@ def _motors(top: Section) -> tuple[Motor, ...]:
             neutral=entry.number("neutral", 0.0, 1.0),
             max_speed=entry.number("max_speed", 0.1, 100.0),
             max_acceleration=entry.number("max_acceleration", 1.0, 10000.0),
+            raw=_raw(entry) if entry.has("raw") else None,
+            latency_s=entry.number("latency_s", 0.0, 1.0) if entry.has("latency_s") else 0.0,
+            gaze=entry.text("gaze", GAZE_AXES) if entry.has("gaze") else "",
         )
         entry.done()
         low, high = motor.limits
@@ -264,6 +304,13 @@ def _motors(top: Section) -> tuple[Motor, ...]:
     if not motors:
         raise top.error("motors", "is empty", "describe at least one motor")
     return tuple(motors)
+
+
+def _raw(entry: Section) -> tuple[float, float]:
+    first, second = entry.numbers("raw", 2, -1e6, 1e6)
+    if first == second:
+        raise entry.error("raw", f"is {first:g} at both ends", "give two numbers that differ")
+    return first, second
 
 
 def _interlocks(top: Section, motors: tuple[Motor, ...]) -> tuple[Interlock, ...]:
@@ -319,63 +366,20 @@ def _watchdog(entry: Section, motors: tuple[Motor, ...]) -> Watchdog:
     return watchdog
 
 
-def _bus(entry: Section) -> str:
+def _bus(entry: Section) -> BusDescription:
     kind = entry.text("kind", BUSES)
-    entry.done()
-    return kind
-
-
-def _simulator(entry: Section, motors: tuple[Motor, ...]) -> Simulator:
-    servos, camera, skin = (entry.section(key) for key in ("servos", "camera", "skin"))
-    simulator = Simulator(
-        servos=ServoModel(
-            max_speed=servos.number("max_speed", 0.1, 1000.0),
-            max_acceleration=servos.number("max_acceleration", 1.0, 100000.0),
-            dead_band=servos.number("dead_band", 0.0, 0.2),
-            transport_delay_s=servos.number("transport_delay_s", 0.0, 0.5),
-        ),
-        skin=_skin(skin, motors),
-        camera=CameraModel(
-            width=camera.integer("width", 64, 4096),
-            height=camera.integer("height", 64, 4096),
-            distance_mm=camera.number("distance_mm", 250.0, 5000.0),
-            focal_px=camera.number("focal_px", 10.0, 50000.0),
-        ),
-    )
-    for section in (servos, camera, entry):
-        section.done()
-    return simulator
-
-
-def _skin(entry: Section, motors: tuple[Motor, ...]) -> SkinModel:
-    mesh = entry.file.parent / entry.text("mesh")
-    if not mesh.is_file():
-        raise entry.error("mesh", f"names {mesh}, not a file", "put it beside the YAML")
-    names = tuple(motor.name for motor in motors)
-    skin = SkinModel(
-        mesh=mesh,
-        reach_mm=entry.number("reach_mm", 1.0, 1000.0),
-        regions=tuple(_region(region, names) for region in entry.sections("regions")),
+    if kind != "sim" and not entry.has("port"):
+        raise entry.error("port", "is missing", f"give the device file, or '{FAKE_PORT}'")
+    bus = BusDescription(
+        kind=kind,
+        port=entry.text("port") if entry.has("port") else "",
+        baud=entry.integer("baud", 1200, 10_000_000) if entry.has("baud") else 0,
     )
     entry.done()
-    return skin
+    return bus
 
 
-def _region(entry: Section, names: tuple[str, ...]) -> Region:
-    anchors = []
-    for landmark, weight in entry.number_table("anchors").items():
-        if not isinstance(landmark, int) or not 0 <= landmark < NUM_LANDMARKS:
-            raise entry.error("anchors", f"names {landmark!r}", "give FaceMesh points, 0..477")
-        anchors.append((landmark, weight))
-    low = entry.numbers("low_mm", 3, -100.0, 100.0)
-    high = entry.numbers("high_mm", 3, -100.0, 100.0)
-    region = Region(
-        motor=names.index(entry.text("motor", names)),
-        anchors=tuple(anchors),
-        radius_mm=entry.number("radius_mm", 0.1, 500.0),
-        low_mm=(low[0], low[1], low[2]),
-        high_mm=(high[0], high[1], high[2]),
-        saturation=entry.number("saturation", 0.0, 10.0),
-    )
-    entry.done()
-    return region
+def _simulator(top: Section, motors: tuple[Motor, ...]) -> Simulator | None:
+    if not top.has("simulator"):
+        return None
+    return read_simulator(top.section("simulator"), tuple(motor.name for motor in motors))

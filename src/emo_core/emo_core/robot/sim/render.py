@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
 from emo_core.face import topology
-from emo_core.robot.description import CameraModel, RobotDescription
+from emo_core.robot.description import RobotDescription
+from emo_core.robot.sim.description import CameraModel
 from emo_core.robot.sim.skin import Skin
 
 Image = NDArray[np.uint8]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
 from emo_core.robot.bus import ServoBus
-from emo_core.robot.description import RobotDescription, ServoModel
+from emo_core.robot.description import RobotDescription
 from emo_core.robot.safety import SafetyLayer, stoppable
+from emo_core.robot.sim.description import ServoModel
 
 #: Fixed step of the motion: results do not depend on how often anyone looks.
 STEP_S = 0.002
@@ -104,9 +105,10 @@ class SimBus(ServoBus):
     def close(self) -> None:
         self._open = False
 
-    def torque(self, on: bool) -> None:
+    def torque(self, on: bool, motors: Sequence[int] | None = None) -> None:
         self._servos.positions(self._now())
-        self._servos.torque(on)
+        if motors is None:
+            self._servos.torque(on)
 
     def write(self, positions: ArrayLike) -> Array:
         sent = np.clip(np.asarray(positions, dtype=np.float64), 0.0, 1.0)
@@ -115,7 +117,7 @@ class SimBus(ServoBus):
         self._servos.command(sent, now)
         return np.asarray(sent)
 
-    def read(self) -> Array:
+    def read(self, motors: Sequence[int] | None = None) -> Array:
         return self._servos.positions(self._now())
 
     def _now(self) -> float:

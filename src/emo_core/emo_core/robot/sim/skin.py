@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
 from emo_core.face.topology import LIPS_INNER, NUM_LANDMARKS
-from emo_core.robot.description import Region, RobotDescription
+from emo_core.robot.description import RobotDescription
+from emo_core.robot.sim.description import Region
 
 _STIFF = 1e4
 #: Opposite points of the inner lips, corners left out: (9,) upper and (9,) lower.

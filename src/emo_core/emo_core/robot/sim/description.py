@@ -1,0 +1,122 @@
+"""What only a simulated robot has: the `simulator` section of its YAML file, validated and frozen.
+
+Units as in emo_core.robot.description: strokes, millimetres, seconds, pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from emo_core.face.topology import NUM_LANDMARKS
+from emo_core.robot._section import Section
+
+
+@dataclass(frozen=True)
+class ServoModel:
+    """How the simulated servos move; the safety layer's limits are the motors' own."""
+
+    max_speed: float
+    max_acceleration: float
+    dead_band: float
+    transport_delay_s: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """Skin that one motor moves: weights at anchor landmarks, spread smoothly over `radius_mm`.
+
+    The displacement at weight 1 is `low_mm` at command 0, zero at neutral, `high_mm` at
+    command 1; `saturation` bends the way there (0 is straight).
+    """
+
+    motor: int
+    anchors: tuple[tuple[int, float], ...]
+    radius_mm: float
+    low_mm: tuple[float, float, float]
+    high_mm: tuple[float, float, float]
+    saturation: float
+
+
+@dataclass(frozen=True)
+class SkinModel:
+    """The face: a mesh file beside the robot's YAML, and what each motor does to it."""
+
+    mesh: Path
+    reach_mm: float
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """A pinhole camera in front of the face, which looks at the mesh's origin."""
+
+    width: int
+    height: int
+    distance_mm: float
+    focal_px: float
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """Everything that only the simulated robot needs."""
+
+    servos: ServoModel
+    skin: SkinModel
+    camera: CameraModel
+
+
+def read_simulator(entry: Section, motors: tuple[str, ...]) -> Simulator:
+    """The `simulator` section of a robot with these motors."""
+    servos, camera, skin = (entry.section(key) for key in ("servos", "camera", "skin"))
+    simulator = Simulator(
+        servos=ServoModel(
+            max_speed=servos.number("max_speed", 0.1, 1000.0),
+            max_acceleration=servos.number("max_acceleration", 1.0, 100000.0),
+            dead_band=servos.number("dead_band", 0.0, 0.2),
+            transport_delay_s=servos.number("transport_delay_s", 0.0, 0.5),
+        ),
+        skin=_skin(skin, motors),
+        camera=CameraModel(
+            width=camera.integer("width", 64, 4096),
+            height=camera.integer("height", 64, 4096),
+            distance_mm=camera.number("distance_mm", 250.0, 5000.0),
+            focal_px=camera.number("focal_px", 10.0, 50000.0),
+        ),
+    )
+    for section in (servos, camera, entry):
+        section.done()
+    return simulator
+
+
+def _skin(entry: Section, names: tuple[str, ...]) -> SkinModel:
+    mesh = entry.file.parent / entry.text("mesh")
+    if not mesh.is_file():
+        raise entry.error("mesh", f"names {mesh}, not a file", "put it beside the YAML")
+    skin = SkinModel(
+        mesh=mesh,
+        reach_mm=entry.number("reach_mm", 1.0, 1000.0),
+        regions=tuple(_region(region, names) for region in entry.sections("regions")),
+    )
+    entry.done()
+    return skin
+
+
+def _region(entry: Section, names: tuple[str, ...]) -> Region:
+    anchors = []
+    for landmark, weight in entry.number_table("anchors").items():
+        if not isinstance(landmark, int) or not 0 <= landmark < NUM_LANDMARKS:
+            raise entry.error("anchors", f"names {landmark!r}", "give FaceMesh points, 0..477")
+        anchors.append((landmark, weight))
+    low = entry.numbers("low_mm", 3, -100.0, 100.0)
+    high = entry.numbers("high_mm", 3, -100.0, 100.0)
+    region = Region(
+        motor=names.index(entry.text("motor", names)),
+        anchors=tuple(anchors),
+        radius_mm=entry.number("radius_mm", 0.1, 500.0),
+        low_mm=(low[0], low[1], low[2]),
+        high_mm=(high[0], high[1], high[2]),
+        saturation=entry.number("saturation", 0.0, 10.0),
+    )
+    entry.done()
+    return region
