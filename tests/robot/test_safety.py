@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emo_core.robot.description import (
+    BusDescription,
     Dwell,
     Interlock,
     Motor,
@@ -58,7 +59,7 @@ def robots(draw: st.DrawFn) -> RobotDescription:
         interlocks=tuple(interlocks),
         dwell=Dwell(draw(st.floats(0.5, 60.0)), 0.5, 0.85, 0.7),
         watchdog=Watchdog(0.25, 0.8),
-        bus="sim",
+        bus=BusDescription("sim"),
         simulator=None,
     )
 
@@ -245,3 +246,59 @@ def test_odd_clocks_move_nothing(sim: RobotDescription, now: float) -> None:
     layer = SafetyLayer(sim)
     layer.step(sim.upper, 0.0)
     assert np.array_equal(layer.step(sim.upper, now).positions, sim.neutral)
+
+
+# -- motors that rest ------------------------------------------------------------------------
+
+
+def test_a_resting_motor_eases_home_and_the_others_go_on(sim: RobotDescription) -> None:
+    layer = SafetyLayer(replace(sim, interlocks=()))
+    goal = np.clip(sim.neutral + 0.2, sim.lower, sim.upper)
+    for k in range(50):
+        layer.step(goal, 0.01 * k)
+    layer.rest(3)
+    path = []
+    for k in range(50, 160):
+        sent = layer.step(goal, 0.01 * k)
+        path.append(sent.positions[3])
+    others = np.arange(len(goal)) != 3
+    np.testing.assert_allclose(sent.positions[others], goal[others], atol=1e-6)
+    assert path[-1] == pytest.approx(sim.neutral[3], abs=1e-3)
+    # Eased, not dropped: a smoothstep of `ease_s` is 1.5 times as steep in its middle.
+    steepest = 0.2 * 1.5 / sim.watchdog.ease_s * 0.01
+    assert np.abs(np.diff(path)).max() < 1.1 * steepest
+    assert sent.reasons[3] & Reason.RESTED and not np.any(sent.reasons[others])
+
+
+def test_a_limp_motor_is_not_moved_and_counts_where_it_stands(sim: RobotDescription) -> None:
+    motors = tuple(replace(motor, neutral=0.2) for motor in sim.motors)
+    lock = Interlock("sum", ((0, 1.0), (1, 1.0)), 1.0)
+    robot = replace(sim, motors=motors, interlocks=(lock,))
+    layer = SafetyLayer(robot)
+    layer.rest(0)
+    layer.limp(0, 0.7)
+    goal = robot.neutral.copy()
+    goal[:2] = 0.0, 0.9
+    for k in range(150):
+        sent = layer.step(goal, 0.01 * k)
+    np.testing.assert_allclose(sent.positions[:2], [0.7, 0.3], atol=1e-3)
+    assert layer.at_neutral is False
+    for k in range(150, 350):
+        sent = layer.step(None, 0.01 * k)
+    assert layer.at_neutral  # all that has torque
+    layer.wake(0, 0.6)
+    first = layer.step(goal, 3.6).positions[0]
+    assert 0.6 - first < 0.2 * sim.max_speed[0] * MAX_STEP_S  # softly, from where it is
+    for k in range(100):
+        sent = layer.step(goal, 3.6 + 0.01 * k)
+    assert sent.positions[0] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_a_limp_motor_of_unknown_position_stays_where_it_was_sent(sim: RobotDescription) -> None:
+    layer = SafetyLayer(sim)
+    before = layer.positions
+    layer.limp(2, math.nan)
+    np.testing.assert_array_equal(layer.step(sim.upper, 0.0).positions, before)
+    assert layer.step(sim.upper, 0.05).positions[2] == before[2]
+    layer.wake(2, math.nan)
+    assert layer.step(sim.upper, 0.1).positions[2] != before[2]

@@ -109,6 +109,25 @@ class Watchdog:
 
 
 @dataclass(frozen=True)
+class Protection:
+    """When a motor is rested for its own sake. The defaults serve where a file says nothing.
+
+    Attributes:
+        temperature_c: (works again at or below, rests at or above), of the servo.
+        voltage_v: (rests below, works again above), of the supply at the servo; (0, 0): unwatched.
+        stall: this share of its stroke away from where it was sent, without moving...
+        stall_s: ... for so long, is a stall.
+        rest_s: a rest's least length; doubled where the same motor soon needs another.
+    """
+
+    temperature_c: tuple[float, float] = (60.0, 70.0)
+    voltage_v: tuple[float, float] = (0.0, 0.0)
+    stall: float = 0.15
+    stall_s: float = 1.5
+    rest_s: float = 4.0
+
+
+@dataclass(frozen=True)
 class RobotDescription:
     """A robot. Read one with `RobotDescription.load`."""
 
@@ -122,6 +141,7 @@ class RobotDescription:
     watchdog: Watchdog
     bus: BusDescription
     simulator: Simulator | None
+    protection: Protection = Protection()
 
     @classmethod
     def load(cls, name_or_path: str | Path = DEFAULT_ROBOT) -> RobotDescription:
@@ -262,6 +282,9 @@ def _robot(top: Section) -> RobotDescription:
         watchdog=_watchdog(top.section("watchdog"), motors),
         bus=_bus(top.section("bus")),
         simulator=_simulator(top, motors),
+        protection=_protection(top.section("protection"))
+        if top.has("protection")
+        else Protection(),
     )
     top.done()
     if robot.simulator is None and (robot.bus.kind == "sim" or robot.bus.port == FAKE_PORT):
@@ -364,6 +387,29 @@ def _watchdog(entry: Section, motors: tuple[Motor, ...]) -> Watchdog:
                 f"give at least {need:.2f}, or raise that motor's max_speed or max_acceleration",
             )
     return watchdog
+
+
+def _protection(entry: Section) -> Protection:
+    """A section that may leave keys out."""
+    usual = Protection()
+
+    def interval(key: str, high: float) -> tuple[float, float]:
+        given: tuple[float, float] = getattr(usual, key)
+        return entry.interval(key, 0.0, high) if entry.has(key) else given
+
+    def number(key: str, low: float, high: float) -> float:
+        given: float = getattr(usual, key)
+        return entry.number(key, low, high) if entry.has(key) else given
+
+    protection = Protection(
+        temperature_c=interval("temperature_c", 150.0),
+        voltage_v=interval("voltage_v", 60.0),
+        stall=number("stall", 0.01, 1.0),
+        stall_s=number("stall_s", 0.1, 60.0),
+        rest_s=number("rest_s", 0.1, 600.0),
+    )
+    entry.done()
+    return protection
 
 
 def _bus(entry: Section) -> BusDescription:

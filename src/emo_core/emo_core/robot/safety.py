@@ -9,7 +9,9 @@ position handed back, whatever came in:
   than its `max_acceleration` allows;
 * a motor that had no finite command for `watchdog.timeout_s` is on its way to neutral, and there
   `watchdog.ease_s` later (or as soon as the limits above let it);
-* heat, as the dwell model has it, is kept below `dwell.hard` by drawing the motor towards neutral.
+* heat, as the dwell model has it, is kept below `dwell.hard` by drawing the motor towards neutral;
+* a motor that rests eases to neutral whatever is commanded, and one without torque is not moved:
+  the interlocks of the others count with where it stands.
 
 How: each step keeps, for every motor, enough room to stop. From position x and speed v a motor
 can always brake to a halt at x + v|v| / (2 a). A step is taken only if the halt it leads to is
@@ -57,6 +59,7 @@ class Reason(enum.IntFlag):
     ESTOP = 128
     SHAPE = 256
     SOFT_START = 512
+    RESTED = 1024
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,15 @@ class SafetyLayer:
         self._maximum = np.array([interlock.maximum for interlock in description.interlocks])
         self._estop = False
         self.heat = np.zeros(len(description.motors))
+        self._resting = np.zeros(len(description.motors), dtype=bool)
+        self._limp = np.zeros(len(description.motors), dtype=bool)
         self.reset(self._neutral if start is None else start, gentle=False)
 
     def reset(self, positions: ArrayLike, gentle: bool = True) -> None:
         """Take the servos up from where they are, at rest.
 
-        A position that is not finite counts as neutral. Heat and e-stop stay as they are.
+        A position that is not finite counts as neutral. Heat, e-stop and resting motors stay as
+        they are.
         `gentle` starts slowly, unless all stand at neutral, where nothing needs mending.
         """
         given = np.array(positions, dtype=np.float64).reshape(self._neutral.shape)
@@ -123,7 +129,7 @@ class SafetyLayer:
         self._easing = np.zeros(len(self._x), dtype=bool)
         self._ease_start = np.zeros(len(self._x))
         astray = bool(np.any(np.abs(self._x - self._neutral) > _AT_NEUTRAL))
-        self._soft_left = SOFT_START_S if gentle and astray else 0.0
+        self._soft_left = np.full(len(self._x), SOFT_START_S if gentle and astray else 0.0)
 
     @property
     def positions(self) -> Array:
@@ -137,9 +143,9 @@ class SafetyLayer:
 
     @property
     def at_neutral(self) -> bool:
-        """Whether everything rests at neutral (within 1 % of a stroke)."""
+        """Whether everything that has torque rests at neutral (within 1 % of a stroke)."""
         near = np.abs(self._x - self._neutral) < _AT_NEUTRAL
-        return bool(np.all(near & (np.abs(self._v) < 0.1)))
+        return bool(np.all(self._limp | (near & (np.abs(self._v) < 0.1))))
 
     def home(self) -> None:
         """Ease to neutral from now on, as the watchdog does, until a new command arrives."""
@@ -156,9 +162,36 @@ class SafetyLayer:
             self._goal = self._x.copy()
             self._reasons[:] = 0
             self._easing[:] = False
-            self._soft_left = SOFT_START_S
+            self._soft_left[:] = SOFT_START_S
             if self._now is not None:
                 self._heard[:] = self._now
+
+    def rest(self, motor: int) -> None:
+        """Ease one motor to neutral and keep it there, whatever is commanded, until `wake`."""
+        self._resting[motor] = True
+
+    def limp(self, motor: int, position: float) -> None:
+        """The torque of one motor is off: it stands at `position`, and nothing moves it.
+
+        A position that is not finite leaves it where it was sent last.
+        """
+        self._limp[motor] = True
+        self._place(motor, position)
+
+    def wake(self, motor: int, position: float) -> None:
+        """Let one motor work again: gently, from `position` as in `limp`, at the next command."""
+        self._limp[motor] = self._resting[motor] = self._easing[motor] = False
+        self._place(motor, position)
+        self._reasons[motor] = 0
+        self._soft_left[motor] = SOFT_START_S
+        if self._now is not None:
+            self._heard[motor] = self._now
+
+    def _place(self, motor: int, position: float) -> None:
+        if math.isfinite(position):
+            self._x[motor] = position
+        self._goal[motor] = self._x[motor]
+        self._v[motor] = 0.0
 
     def step(self, command: ArrayLike | Mapping[str, float] | None, now_s: float) -> Sent:
         """The positions to send at `now_s`.
@@ -235,10 +268,14 @@ class SafetyLayer:
             self._reasons |= int(Reason.SHAPE)
 
     def _target(self, reasons: NDArray[np.int64]) -> Array:
-        """Goal, or the way home for motors nobody speaks to; within limits and the heat budget."""
+        """Goal, or the way home for motors nobody speaks to; within limits and the heat budget.
+
+        A motor without torque stays where it is.
+        """
         target = self._goal.copy()
         if self._now is not None:
-            lost = self._now - self._heard > self.description.watchdog.timeout_s
+            unheard = self._now - self._heard > self.description.watchdog.timeout_s
+            lost = unheard | self._resting
             begins = lost & ~self._easing
             self._ease_from[begins] = self._x[begins]
             self._ease_start[begins] = self._now
@@ -246,7 +283,8 @@ class SafetyLayer:
             phase = np.clip((self._now - self._ease_start) / self.description.watchdog.ease_s, 0, 1)
             home = self._ease_from + phase**2 * (3 - 2 * phase) * (self._neutral - self._ease_from)
             target = np.where(lost, home, target)
-            reasons[lost] = int(Reason.WATCHDOG)
+            reasons[unheard] = int(Reason.WATCHDOG)
+            reasons[self._resting] = int(Reason.RESTED)
         inside = np.clip(target, self._low, self._high)
         reasons[inside != target] |= int(Reason.LIMITS)
         dwell = self.description.dwell
@@ -254,15 +292,14 @@ class SafetyLayer:
         room = self._span * (1.0 - fever * (1.0 - dwell.rest))
         cool = np.clip(inside, self._neutral - room, self._neutral + room)
         reasons[cool != inside] |= int(Reason.DWELL)
-        return cool
+        return np.where(self._limp, self._x, cool)
 
-    def _soft_share(self, dt: float, reasons: NDArray[np.int64]) -> float:
-        if self._soft_left <= 0.0:
-            return 1.0
+    def _soft_share(self, dt: float, reasons: NDArray[np.int64]) -> Array:
+        """(M,) shares of their speed that the motors may use after a take-up."""
         gone = 1.0 - self._soft_left / SOFT_START_S
-        self._soft_left -= dt
-        reasons |= int(Reason.SOFT_START)
-        return SOFT_START_SHARE + (1.0 - SOFT_START_SHARE) * gone
+        reasons[self._soft_left > 0.0] |= int(Reason.SOFT_START)
+        self._soft_left = np.maximum(self._soft_left - dt, 0.0)
+        return np.asarray(SOFT_START_SHARE + (1.0 - SOFT_START_SHARE) * gone)
 
     # -- what is allowed -----------------------------------------------------------------
 
