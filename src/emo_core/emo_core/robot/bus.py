@@ -6,19 +6,37 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from types import TracebackType
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
-from emo_core.robot.description import RobotDescription
+from emo_core.robot.description import FAKE_PORT, RobotDescription
 
 Array = NDArray[np.float64]
 
 
 class BusError(EmoError):
     """The line does not work: unplugged, no permission, nobody answers. Open it again."""
+
+
+_BUSES = {
+    "lx": "emo_core.robot.buses.lx:LxBus",
+    "maestro": "emo_core.robot.buses.maestro:MaestroBus",
+    "dynamixel": "emo_core.robot.buses.dynamixel:DynamixelBus",
+    "feetech": "emo_core.robot.buses.feetech:FeetechBus",
+    "pca9685": "emo_core.robot.buses.pca9685:Pca9685Bus",
+}
+_FAKES = {
+    "lx": "emo_core.robot.buses.fake_lx:FakeLx",
+    "maestro": "emo_core.robot.buses.fake_maestro:FakeMaestro",
+    "dynamixel": "emo_core.robot.buses.fake_dynamixel:FakeDynamixel",
+    "feetech": "emo_core.robot.buses.fake_feetech:FakeFeetech",
+    "pca9685": "emo_core.robot.buses.fake_pca9685:FakePca9685",
+}
 
 
 @dataclass(frozen=True)
@@ -39,9 +57,10 @@ class Telemetry:
 class ServoBus(ABC):
     """The servos of one robot behind one port, used as a context manager.
 
-    Positions are (M,) commands in [0, 1] in the description's order. After `open` the servos
-    have no torque: switch it on with `torque(True)` once it is known where they stand. Not
-    thread-safe: `Head` is the one owner.
+    Positions are (M,) commands in [0, 1] in the description's order. `open` leaves torque as it
+    is: switch it on with `torque(True)` once it is known where they stand. Motors without torque
+    are sent nothing by `write`, and NaN is what was really sent. Not thread-safe: `Head` is the
+    one owner.
 
     Every method but `close` raises `BusError` when the line itself fails. One servo that does
     not answer is no failure of the line: it reads as NaN.
@@ -49,7 +68,8 @@ class ServoBus(ABC):
     Attributes:
         write_s: time on the wire of one `write` of all motors: no use writing more often.
         read_s: time of reading one motor, its answer included; 0 if it costs nothing.
-        tells_position: whether `read` gives where the servos are. If not, it gives NaN.
+        tells_position: whether `read` gives where the servos are. If not, it gives where their
+            controller is sending them, or NaN.
         guarantee: what the servos do on their own when the host falls silent, in one line.
     """
 
@@ -124,8 +144,35 @@ def make_bus(
         description: the robot.
         clock: seconds; only simulated servos read it.
     """
-    from emo_core.robot.sim.servos import SimBus  # buses import this module
+    kind = description.bus.kind
+    if kind == "sim":
+        from emo_core.robot.sim.servos import SimBus  # buses import this module
 
-    if description.bus.kind == "sim":
         return SimBus(description, clock)
-    raise EmoError(f"{description.file}: bus.kind '{description.bus.kind}' is not built yet")
+    bus: Callable[[RobotDescription], ServoBus] = _load(_BUSES[kind])
+    if description.bus.port == FAKE_PORT:
+        return fake_class(kind).attach(bus, description)
+    return bus(description)
+
+
+class Fake(Protocol):
+    """What stands in for servos, at the far side of their protocol."""
+
+    @classmethod
+    def attach(
+        cls, bus: Callable[[RobotDescription], ServoBus], description: RobotDescription
+    ) -> ServoBus:
+        """A bus of this class with the fake behind it."""
+        ...
+
+
+def fake_class(kind: str) -> type[Fake]:
+    """The fake of one kind of bus."""
+    fake: type[Fake] = _load(_FAKES[kind])
+    return fake
+
+
+def _load(name: str) -> Any:
+    """`module:attribute`, imported when it is needed: nobody has all the makers' libraries."""
+    module, attribute = name.split(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,1 @@
+"""Servo buses: one module for each protocol, and fakes of them on a pseudo-terminal."""
