@@ -50,6 +50,7 @@ def test_any_number_of_motors(plain: dict[str, Any], tmp_path: Path) -> None:
     data["motors"] = data["motors"][-1:]
     data["interlocks"] = []
     data["simulator"]["skin"]["regions"] = data["simulator"]["skin"]["regions"][-1:]
+    data["simulator"]["servos"]["delays_s"] = {"jaw": 0.02}
     assert load(data, tmp_path).names == ("jaw",)
 
 
@@ -128,6 +129,13 @@ def test_unknown_robots_are_named(tmp_path: Path) -> None:
         RobotDescription.load(tmp_path / "none.yaml")
     with pytest.raises(EmoError, match=r"Known robots: .*sim"):
         RobotDescription.load("nobody")
+
+
+def test_a_robot_that_extends_another_is_found_from_anywhere(tmp_path, monkeypatch):
+    base = RobotDescription.load("sim")
+    monkeypatch.chdir(base.file.parents[1])
+    mesh = RobotDescription.load("robots/lx_fake.yaml").simulator.skin.mesh
+    assert mesh.is_absolute() and mesh.is_file()
 
 
 def test_a_robot_extends_another(tmp_path):

@@ -235,7 +235,7 @@ def _read(file: Path, seen: tuple[Path, ...] = ()) -> Section:
     _robot(base)
     below, above = base.copy(), top.copy()
     del above["extends"]
-    below["simulator"] = _absolute_mesh(below.get("simulator"), path.parent)
+    below["simulator"] = _absolute_mesh(below.get("simulator"), path.parent.resolve())
     if below["simulator"] is None:
         del below["simulator"]
     if isinstance(above.get("motors"), list):
