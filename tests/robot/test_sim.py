@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from emo_core.robot.sim.render import Renderer
 from emo_core.robot.sim.servos import SimulatedServos, simulate
 from emo_core.robot.sim.skin import INNER_LOWER, INNER_UPPER, Skin, load_mesh
 
-SERVO = ServoModel(max_speed=10.0, max_acceleration=500.0, dead_band=0.002, transport_delay_s=0.006)
+SERVO = ServoModel(max_speed=10.0, max_acceleration=500.0, dead_band=0.002, delays_s=(0.006,))
 
 
 def pose(robot: RobotDescription, **motors: float) -> np.ndarray:
@@ -53,7 +54,7 @@ def test_a_step_takes_the_time_that_physics_says() -> None:
 
 def test_it_does_not_matter_how_often_one_looks() -> None:
     def run(looks: int) -> np.ndarray:
-        servos = SimulatedServos(SERVO, [0.5, 0.5])
+        servos = SimulatedServos(replace(SERVO, delays_s=(0.006, 0.031)), [0.5, 0.5])
         servos.positions(0.0)
         for n in range(5):
             servos.command([0.1 * n, 1 - 0.2 * n], 0.04 * n)

@@ -14,12 +14,16 @@ from emo_core.robot._section import Section
 
 @dataclass(frozen=True)
 class ServoModel:
-    """How the simulated servos move; the safety layer's limits are the motors' own."""
+    """How the simulated servos move; the safety layer's limits are the motors' own.
+
+    Attributes:
+        delays_s: for each motor, from a command to the start of its motion.
+    """
 
     max_speed: float
     max_acceleration: float
     dead_band: float
-    transport_delay_s: float
+    delays_s: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def read_simulator(entry: Section, motors: tuple[str, ...]) -> Simulator:
             max_speed=servos.number("max_speed", 0.1, 1000.0),
             max_acceleration=servos.number("max_acceleration", 1.0, 100000.0),
             dead_band=servos.number("dead_band", 0.0, 0.2),
-            transport_delay_s=servos.number("transport_delay_s", 0.0, 0.5),
+            delays_s=_delays(servos, motors),
         ),
         skin=_skin(skin, motors),
         camera=CameraModel(
@@ -87,6 +91,13 @@ def read_simulator(entry: Section, motors: tuple[str, ...]) -> Simulator:
     for section in (servos, camera, entry):
         section.done()
     return simulator
+
+
+def _delays(servos: Section, motors: tuple[str, ...]) -> tuple[float, ...]:
+    entry = servos.section("delays_s")
+    delays = tuple(entry.number(motor, 0.0, 0.5) for motor in motors)
+    entry.done()
+    return delays
 
 
 def _skin(entry: Section, names: tuple[str, ...]) -> SkinModel:

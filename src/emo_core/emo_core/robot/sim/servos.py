@@ -1,4 +1,4 @@
-"""Servos that exist in memory only: a position loop with limits, a dead band and a delay."""
+"""Servos that exist in memory only: a position loop with limits, a dead band and delays."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SimulatedServos:
     """M position servos. Deterministic: time is passed in, and may not run backwards.
 
     Each runs to its goal at up to `max_speed`, speeding up and braking at `max_acceleration`,
-    and rests while the goal is within the dead band. A goal takes effect after the delay.
+    and rests while the goal is within the dead band. A goal takes effect after the motor's own delay.
     """
 
     def __init__(self, model: ServoModel, start: ArrayLike) -> None:
@@ -34,15 +34,15 @@ class SimulatedServos:
         self._x = np.array(start, dtype=np.float64)
         self._v = np.zeros_like(self._x)
         self._goal = self._x.copy()
-        self._arriving: deque[tuple[float, Array]] = deque()
+        self._delays = np.array(model.delays_s)
+        self._slowest = float(self._delays.max())
+        self._arriving: deque[tuple[float, Array]] = deque()  # sent when, goals
         self._ticks: int | None = None
         self._on = True
 
     def command(self, goal: ArrayLike, now_s: float) -> None:
         """New goals (M,), sent at `now_s`."""
-        self._arriving.append(
-            (now_s + self._model.transport_delay_s, np.clip(np.asarray(goal, np.float64), 0.0, 1.0))
-        )
+        self._arriving.append((now_s, np.clip(np.asarray(goal, np.float64), 0.0, 1.0)))
 
     def torque(self, on: bool) -> None:
         """Without torque the gears hold the position, and goals are forgotten."""
@@ -65,8 +65,11 @@ class SimulatedServos:
 
     def _step(self, now_s: float) -> bool:
         """One step; False if nothing will move until a goal arrives."""
-        while self._arriving and self._arriving[0][0] <= now_s + 1e-9:
-            self._goal = self._arriving.popleft()[1]
+        for sent_s, goal in self._arriving:
+            arrived = sent_s + self._delays <= now_s + 1e-9
+            self._goal = np.where(arrived, goal, self._goal)
+        while self._arriving and self._arriving[0][0] + self._slowest <= now_s + 1e-9:
+            self._arriving.popleft()
         if not self._on:
             return False
         a = self._model.max_acceleration
