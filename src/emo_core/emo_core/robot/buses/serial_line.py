@@ -93,6 +93,7 @@ class SerialLine:
     Args:
         description: its `bus` names the port, and the baud rate if that is not the usual one.
         usual_baud: bits per second where the file gives none.
+        patience_s: how long the other side may take to answer.
         clock: monotonic seconds.
     """
 
@@ -100,10 +101,12 @@ class SerialLine:
         self,
         description: RobotDescription,
         usual_baud: int,
+        patience_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.description = description
         self.baud = description.bus.baud or usual_baud
+        self._patience_s = patience_s
         self._clock = clock
         self._port: serial.Serial | None = None
         self._sent_s = 0.0  # when the last byte written will have left
@@ -146,34 +149,46 @@ class SerialLine:
         self,
         request: bytes,
         size: int,
-        patience_s: float,
         find: Callable[[bytes], Answer | None],
     ) -> Answer | None:
         """Send a request and wait for its answer; what had arrived before is forgotten.
 
+        The time on the wire of everything written and of the answer comes on top of the patience.
+
         Args:
             request: bytes to send.
             size: bytes of the answer.
-            patience_s: how long the other side may take; the time on the wire of everything
-                written and of the answer comes on top.
             find: the answer in all bytes so far, whatever noise is round it; None if it is not
                 yet there.
 
         Returns:
             What `find` found; None if that was nothing in time.
         """
+        self.forget()
+        self.write(request)
+        late = self.deadline(size, patience_s)
+        data = b""
+        while True:
+            over = self._clock() >= late
+            data += self.receive(late)
+            answer = find(data)
+            if answer is not None or over:
+                return answer
+
+    def forget(self) -> None:
+        """Throw away what has arrived."""
         with self._working() as port:
             port.reset_input_buffer()
-            self.write(request)
-            late = self._sent_s + self.seconds(size) + patience_s
-            data = b""
-            while True:
-                left = late - self._clock()
-                select.select([port], [], [], max(left, 0.0))
-                data += port.read(MOST_BYTES)
-                answer = find(data)
-                if answer is not None or left <= 0.0:
-                    return answer
+
+    def deadline(self, size: int, patience_s: float) -> float:
+        """When an answer of `size` bytes to what was written must be here, on the line's clock."""
+        return self._sent_s + self.seconds(size) + patience_s
+
+    def receive(self, late: float) -> bytes:
+        """Whatever has arrived, as soon as that is anything; b"" if it is nothing by `late`."""
+        with self._working() as port:
+            select.select([port], [], [], max(late - self._clock(), 0.0))
+            return bytes(port.read(MOST_BYTES))
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[serial.Serial]:
