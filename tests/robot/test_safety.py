@@ -42,6 +42,7 @@ def robots(draw: st.DrawFn) -> RobotDescription:
                 neutral=draw(st.floats(low, high)),
                 max_speed=draw(st.floats(2.0, 20.0)),
                 max_acceleration=draw(st.floats(20.0, 1000.0)),
+                latency_s=draw(st.floats(0.0, 0.3)),
             )
         )
     interlocks = []

@@ -13,6 +13,9 @@ position handed back, whatever came in:
 * a motor that rests eases to neutral whatever is commanded, and one without torque is not moved:
   the interlocks of the others count with where it stands.
 
+Goals first pass a delay line, in which motors of low latency wait for the slowest; a command
+feeds the watchdog when it arrives.
+
 How: each step keeps, for every motor, enough room to stop. From position x and speed v a motor
 can always brake to a halt at x + v|v| / (2 a). A step is taken only if the halt it leads to is
 within limits, and if the interlocks hold with every motor at its worst point on the way to that
@@ -29,6 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emo_core.robot.delay import DelayLine
 from emo_core.robot.description import RobotDescription
 
 #: A longer pause between two steps counts as this long, so that a stall never becomes a leap.
@@ -105,6 +109,7 @@ class SafetyLayer:
             for motor, weight in interlock.weights:
                 self._weights[row, motor] += weight
         self._maximum = np.array([interlock.maximum for interlock in description.interlocks])
+        self._line = DelayLine([motor.latency_s for motor in description.motors])
         self._estop = False
         self.heat = np.zeros(len(description.motors))
         self._resting = np.zeros(len(description.motors), dtype=bool)
@@ -122,6 +127,7 @@ class SafetyLayer:
         self._x = np.where(np.isfinite(given), given, self._neutral)
         self._v = np.zeros_like(self._x)
         self._goal = self._x.copy()
+        self._line.clear()
         self._reasons = np.zeros(len(self._x), dtype=np.int64)
         self._now: float | None = None
         self._heard = np.full(len(self._x), -math.inf)
@@ -160,6 +166,7 @@ class SafetyLayer:
         if self._estop:
             self._estop = False
             self._goal = self._x.copy()
+            self._line.clear()
             self._reasons[:] = 0
             self._easing[:] = False
             self._soft_left[:] = SOFT_START_S
@@ -191,6 +198,7 @@ class SafetyLayer:
         if math.isfinite(position):
             self._x[motor] = position
         self._goal[motor] = self._x[motor]
+        self._line.clear(motor)
         self._v[motor] = 0.0
 
     def step(self, command: ArrayLike | Mapping[str, float] | None, now_s: float) -> Sent:
@@ -204,12 +212,19 @@ class SafetyLayer:
                 time gone by.
         """
         dt = self._elapsed(now_s)
-        self._hear(command)
+        self._hear(command, dt)
+        before, share = self._take_due(dt)
         reasons = self._reasons.copy()
-        target = self._target(reasons)
+        target = self._target(self._goal, reasons)
         if dt > 0.0:
             speed = self._speed * self._soft_share(dt, reasons)
             velocity = self._follow(target, speed, dt, reasons)
+            if np.any(share < 1.0):
+                # A goal that came out within this step counts for its part of the step. Both
+                # velocities keep to every motor's limits, so what lies between them does, too.
+                unused = np.zeros_like(reasons)
+                old = self._follow(self._target(before, unused), speed, dt, unused)
+                velocity = old + share * (velocity - old)
             velocity = self._interlocked(velocity, dt, reasons)
             # The clip takes rounding away: the velocities already keep to the limits.
             low, high = np.minimum(self._low, self._x), np.maximum(self._high, self._x)
@@ -236,8 +251,8 @@ class SafetyLayer:
         self._now = now_s
         return min(gone, MAX_STEP_S)
 
-    def _hear(self, command: ArrayLike | Mapping[str, float] | None) -> None:
-        """Take a command in: new goals, the watchdog fed, what was wrong with it kept."""
+    def _hear(self, command: ArrayLike | Mapping[str, float] | None, dt: float) -> None:
+        """Take a command in: goals on their way, the watchdog fed, what was wrong with it kept."""
         if command is None:
             return
         values = np.full(len(self._x), math.nan)
@@ -259,7 +274,8 @@ class SafetyLayer:
             else:
                 values = given
         good = np.isfinite(values)
-        self._goal = np.where(good, values, self._goal)
+        # A command counts for the whole step that it came in.
+        self._line.feed(np.where(good, values, math.nan), self._time - dt)
         if self._now is not None:
             self._heard[good] = self._now
         self._reasons[good] = 0
@@ -267,12 +283,30 @@ class SafetyLayer:
         if bad_shape:
             self._reasons |= int(Reason.SHAPE)
 
-    def _target(self, reasons: NDArray[np.int64]) -> Array:
+    @property
+    def _time(self) -> float:
+        return -math.inf if self._now is None else self._now
+
+    def _take_due(self, dt: float) -> tuple[Array, Array]:
+        """Goals that are due become `_goal`.
+
+        Returns:
+            the goals before (M,), and the share of this step for which the new ones count (M,).
+        """
+        before, share = self._goal, np.ones(len(self._x))
+        goals, times = self._line.due(self._time)
+        new = np.isfinite(goals)
+        self._goal = np.where(new, goals, before)
+        if dt > 0.0:
+            share[new] = np.clip((self._time - times[new]) / dt, 0.0, 1.0)
+        return before, share
+
+    def _target(self, goal: Array, reasons: NDArray[np.int64]) -> Array:
         """Goal, or the way home for motors nobody speaks to; within limits and the heat budget.
 
         A motor without torque stays where it is.
         """
-        target = self._goal.copy()
+        target = goal
         if self._now is not None:
             unheard = self._now - self._heard > self.description.watchdog.timeout_s
             lost = unheard | self._resting
@@ -283,6 +317,8 @@ class SafetyLayer:
             phase = np.clip((self._now - self._ease_start) / self.description.watchdog.ease_s, 0, 1)
             home = self._ease_from + phase**2 * (3 - 2 * phase) * (self._neutral - self._ease_from)
             target = np.where(lost, home, target)
+            # The next command to such a motor may wait in the line: until then it stays put.
+            self._goal = np.where(lost, self._x, self._goal)
             reasons[unheard] = int(Reason.WATCHDOG)
             reasons[self._resting] = int(Reason.RESTED)
         inside = np.clip(target, self._low, self._high)
