@@ -164,6 +164,8 @@ class FakeLine:
         self.requests: Callable[[bytes], bytes] = bytes
         self.answers: Callable[[bytes], bytes] = bytes
         self.lock = threading.RLock()  # hold it to look at, or hurt, the device
+        self._changed = threading.Condition(self.lock)
+        self._pulled = False
         self._master = self._slave = -1
         self._wake_read, self._wake_write = os.pipe()
         self._outgoing: list[tuple[float, int, bytes]] = []  # heap: when, number, byte
@@ -191,14 +193,11 @@ class FakeLine:
 
     def unplug(self) -> None:
         """The adapter is pulled out: the servos stay as they are, and hear nothing."""
-        with self.lock:
-            master, slave, self._master, self._slave = self._master, self._slave, -1, -1
-            self._outgoing.clear()
-            self.port.unlink(missing_ok=True)
-            for descriptor in (master, slave):
-                if descriptor >= 0:
-                    os.close(descriptor)
+        with self._changed:
+            self._pulled = True
             self._wake()
+            # The thread closes it: a descriptor that it waits for would stay alive.
+            self._changed.wait_for(lambda: self._master < 0)
 
     def noise(self, data: bytes) -> None:
         """Bytes that nobody sent arrive at the host's side."""
@@ -231,7 +230,7 @@ class FakeLine:
             self._carry()
         finally:
             with self.lock:
-                self.unplug()
+                self._disconnect()
                 os.close(self._wake_read)
                 os.close(self._wake_write)
             if self._own_folder:
@@ -246,14 +245,23 @@ class FakeLine:
                 if self._outgoing:
                     wait = min(max(self._outgoing[0][0] - time.monotonic(), 0.0), TICK_S)
             watched = [self._wake_read] + [master] * (master >= 0)
-            try:
-                ready, _, _ = select.select(watched, [], [], wait)
-            except (OSError, ValueError):  # unplugged meanwhile
-                continue
+            ready, _, _ = select.select(watched, [], [], wait)
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
             with self.lock:
+                if self._pulled:
+                    self._disconnect()
                 self._serve(master in ready and master == self._master)
+
+    def _disconnect(self) -> None:
+        for descriptor in (self._master, self._slave):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._master = self._slave = -1
+        self._pulled = False
+        self._outgoing.clear()
+        self.port.unlink(missing_ok=True)
+        self._changed.notify_all()
 
     def _serve(self, heard: bool) -> None:
         now = time.monotonic()

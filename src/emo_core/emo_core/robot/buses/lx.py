@@ -31,7 +31,7 @@ IDS = (0, 253)
 ANSWER_BYTES = 6
 #: What a servo and a USB adapter take to answer, and when we give up. The document has no figures.
 TURNAROUND_S = 0.001
-PATIENCE_S = 0.01
+PATIENCE_S = 0.015
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,12 @@ class LxBus(ServoBus):
         "itself above its temperature limit (85 C unless changed) and outside its voltage limits"
     )
 
-    def __init__(self, description: RobotDescription) -> None:
+    def __init__(self, description: RobotDescription, patience_s: float = PATIENCE_S) -> None:
         super().__init__(description)
         self._scale = Scale(description, POSITIONS, POSITIONS, IDS)
         self._ids = [motor.id for motor in description.motors]
         self._line = SerialLine(description, BAUD)
+        self._patience_s = patience_s
         goal = len(packet(0, MOVE_TIME_WRITE, 0, 0))
         self.write_s = self._line.seconds(goal * len(self._ids))
         both_ways = len(packet(0, POS_READ)) + ANSWER_BYTES + 2
@@ -155,5 +156,8 @@ class LxBus(ServoBus):
         servo = self._ids[motor]
         size = ANSWER_BYTES + struct.calcsize(f"<{command.answer}")
         return self._line.ask(
-            packet(servo, command), size, PATIENCE_S, lambda data: find_answer(data, servo, command)
+            packet(servo, command),
+            size,
+            self._patience_s,
+            lambda data: find_answer(data, servo, command),
         )

@@ -54,7 +54,7 @@ MICRO_CHANNELS = 6
 
 #: What the controller and USB take to answer, and when we give up. The guide has no figures.
 TURNAROUND_S = 0.001
-PATIENCE_S = 0.01
+PATIENCE_S = 0.015
 #: How much later than its time-out the controller is asked whether that came.
 MARGIN_S = 0.05
 
@@ -90,6 +90,7 @@ class MaestroBus(ServoBus):
     def __init__(
         self,
         description: RobotDescription,
+        patience_s: float = PATIENCE_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(description)
@@ -97,6 +98,7 @@ class MaestroBus(ServoBus):
         self._channels = [motor.id for motor in description.motors]
         self._runs = _runs(self._channels)
         self._line = SerialLine(description, BAUD)
+        self._patience_s = patience_s
         size = sum(len(targets(self._channels[run[0]], [0] * len(run))) for run in self._runs)
         self.write_s = self._line.seconds(size)
         self.read_s = self._line.seconds(4) + TURNAROUND_S
@@ -180,7 +182,7 @@ class MaestroBus(ServoBus):
         return errors
 
     def _ask(self, request: bytes) -> int | None:
-        return self._line.ask(request, 2, PATIENCE_S, _word)
+        return self._line.ask(request, 2, self._patience_s, _word)
 
 
 def _word(data: bytes) -> int | None:

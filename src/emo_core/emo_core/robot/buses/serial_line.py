@@ -93,7 +93,6 @@ class SerialLine:
     Args:
         description: its `bus` names the port, and the baud rate if that is not the usual one.
         usual_baud: bits per second where the file gives none.
-        patience_s: how long the other side may take to answer.
         clock: monotonic seconds.
     """
 
@@ -101,12 +100,10 @@ class SerialLine:
         self,
         description: RobotDescription,
         usual_baud: int,
-        patience_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.description = description
         self.baud = description.bus.baud or usual_baud
-        self._patience_s = patience_s
         self._clock = clock
         self._port: serial.Serial | None = None
         self._sent_s = 0.0  # when the last byte written will have left
@@ -149,15 +146,16 @@ class SerialLine:
         self,
         request: bytes,
         size: int,
+        patience_s: float,
         find: Callable[[bytes], Answer | None],
     ) -> Answer | None:
         """Send a request and wait for its answer; what had arrived before is forgotten.
 
-        The time on the wire of everything written and of the answer comes on top of the patience.
-
         Args:
             request: bytes to send.
             size: bytes of the answer.
+            patience_s: how long the other side may take; the time on the wire of everything
+                written and of the answer comes on top.
             find: the answer in all bytes so far, whatever noise is round it; None if it is not
                 yet there.
 
