@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import time
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,10 +12,8 @@ import pytest
 from emo.graph import GraphOptions, build_graph
 from emo.latency import summarize
 from emo_core.audio.sources import load_audio
-from emo_core.robot.bus import ServoBus, make_bus
 from emo_core.robot.description import RobotDescription
 from emo_motor_drivers.arbitration import Arbitration
-from emo_motor_drivers.head import Head, Written
 from emo_sim.film import Film
 from emo_sim.motion import Motion
 
@@ -83,167 +79,12 @@ def test_a_source_that_is_gone_gives_its_motors_back() -> None:
     assert arbiter.drivers == {"mouth": ("", 1.0), "eye": ("", 1.0)}
 
 
-# -- the servos' owner -----------------------------------------------------------------------
-
-
-class SpyBus(ServoBus):
-    """A bus that keeps what happens to it; its servos are where they were told to be."""
-
-    def __init__(self, description: RobotDescription, start: np.ndarray) -> None:
-        super().__init__(description)
-        self.log: list[str] = []
-        self.on = False
-        self.x = start.copy()
-
-    def open(self) -> None:
-        self.log.append("open")
-
-    def close(self) -> None:
-        self.log.append("close")
-
-    def torque(self, on, motors=None):
-        self.on = on
-        self.log.append(f"torque {'on' if on else 'off'}")
-
-    def write(self, positions: Any) -> np.ndarray:
-        assert self.on, "written without torque"
-        self.log.append("write")
-        self.x = np.array(positions, np.float64)
-        return self.x
-
-    def read(self, motors=None) -> np.ndarray:
-        return self.x.copy()
+# -- what is seen ----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def robot() -> RobotDescription:
     return RobotDescription.load("sim")
-
-
-def test_no_torque_before_activate_and_neutral_before_torque_goes_off(
-    robot: RobotDescription,
-) -> None:
-    bus = SpyBus(robot, robot.neutral)
-    head = Head(robot, bus)
-    head.open("mouth")
-    assert head.command(dict.fromkeys(robot.names, 0.9)) is None
-    assert bus.log == ["open"]
-    head.activate("mouth")
-    for _ in range(20):
-        head.command(dict.fromkeys(robot.names, 0.9))
-        time.sleep(0.01)
-    away = np.abs(bus.x - robot.neutral)
-    assert away[robot.group("mouth")].max() > 0.02
-    assert away[robot.group("eye")].max() < 1e-9  # that driver is not active
-    head.deactivate("mouth")
-    assert not bus.on
-    assert bus.log[-1] == "torque off"
-    np.testing.assert_allclose(bus.x, robot.neutral, atol=0.01)
-    head.close("mouth")
-    assert bus.log[-1] == "close"
-
-
-def test_after_a_crash_the_servos_are_taken_up_from_where_they_are(
-    robot: RobotDescription,
-) -> None:
-    start = np.clip(robot.neutral + 0.3, robot.lower, robot.upper)
-    bus = SpyBus(robot, start)
-    writes: list[Written | None] = []
-    head = Head(robot, bus)
-    head.listeners.append(writes.append)
-    head.open("eye")
-    head.open("mouth")
-    head.activate("eye")
-    head.activate("mouth")
-    time.sleep(0.1)
-    written = [write.positions for write in writes if write is not None]
-    assert np.abs(written[0] - start).max() < 0.01
-    steps = np.diff(written, axis=0)
-    assert np.abs(steps).max() < 0.05  # it does not leap
-    head.close("eye")
-    assert bus.on  # the mouth's driver is still there
-    head.close("mouth")
-    assert bus.log[-2:] == ["torque off", "close"]
-
-
-def test_estop_stops_everything_until_it_is_released(robot: RobotDescription) -> None:
-    bus = SpyBus(robot, robot.neutral)
-    head = Head(robot, bus)
-    head.open("mouth")
-    head.activate("mouth")
-    head.command(dict.fromkeys(robot.names, 0.9))
-    head.estop()
-    time.sleep(0.4)
-    assert not bus.on
-    assert head.command(dict.fromkeys(robot.names, 0.1)) is None
-    assert head.estopped
-    head.release()
-    assert bus.on
-    head.close("mouth")
-
-
-def test_without_commands_the_face_eases_to_neutral_by_itself(robot: RobotDescription) -> None:
-    bus = SpyBus(robot, np.clip(robot.neutral + 0.3, robot.lower, robot.upper))
-    head = Head(robot, bus)
-    head.open("eye")
-    head.activate("eye")
-    time.sleep(robot.watchdog.timeout_s + robot.watchdog.ease_s + 1.2)
-    np.testing.assert_allclose(bus.x, robot.neutral, atol=0.01)
-    head.close("eye")
-
-
-def test_a_bus_that_fails_is_reported_and_tried_again(robot: RobotDescription) -> None:
-    bus = SpyBus(robot, robot.neutral)
-    head = Head(robot, bus)
-    head.open("mouth")
-    head.activate("mouth")
-    works, bus.write = bus.write, Mock(side_effect=OSError("unplugged"))  # type: ignore
-    time.sleep(0.05)
-    assert head.fault == "unplugged"
-    bus.write = works  # type: ignore
-    time.sleep(0.05)
-    assert head.fault == ""
-    head.close("mouth")
-
-
-def test_a_bus_that_is_gone_at_the_end_is_reported(robot: RobotDescription) -> None:
-    bus = SpyBus(robot, robot.neutral)
-    head = Head(robot, bus)
-    head.open("mouth")
-    head.activate("mouth")
-    bus.torque = Mock(side_effect=OSError("unplugged"))  # type: ignore
-    head.close("mouth")
-    assert (head.fault, head.torque_on, bus.log[-1]) == ("unplugged", False, "close")
-
-
-def test_one_command_for_two_drivers_is_written_once(robot: RobotDescription) -> None:
-    bus = SpyBus(robot, robot.neutral)
-    head = Head(robot, bus)
-    head.open("eye")
-    head.open("mouth")
-    head.activate("eye")
-    head.activate("mouth")
-    positions = dict.fromkeys(robot.names, 0.5)
-    assert head.command(positions, ("lipsync", 1)) is head.command(positions, ("lipsync", 1))
-    assert head.command(positions, ("lipsync", 2)) is not head.command(positions, ("lipsync", 3))
-    head.close("eye")
-    head.close("mouth")
-
-
-def test_the_simulated_robot_moves(robot: RobotDescription) -> None:
-    head = Head(robot, make_bus(robot))
-    head.open("mouth")
-    head.activate("mouth")
-    goal = dict.fromkeys(robot.names, 0.6)
-    for _ in range(60):
-        head.command(goal)
-        time.sleep(0.02)
-    mouth = robot.group("mouth")
-    np.testing.assert_allclose(head.measured()[mouth], 0.6, atol=0.03)
-    head.close("mouth")
-
-
-# -- what is seen ----------------------------------------------------------------------------
 
 
 def test_motion_is_interpolated_for_each_motor(robot: RobotDescription) -> None:
@@ -259,6 +100,22 @@ def test_motion_is_interpolated_for_each_motor(robot: RobotDescription) -> None:
     assert motion.at(-5)[jaw] == pytest.approx(0.0)
     others = np.arange(len(robot.motors)) != jaw
     np.testing.assert_array_equal(motion.at(0)[others], robot.neutral[others])
+
+
+def test_motors_are_reported_few_at_a_time_and_a_silent_one_is_not_waited_for(
+    robot: RobotDescription,
+) -> None:
+    motion = Motion(robot)
+    low, high = np.array([motor.range_rad for motor in robot.motors]).T
+    motion.add(0, dict(zip(robot.names, low, strict=True)))
+    motion.add(100 * MS, {"jaw": float(high[-1])})
+    assert motion.known_until() == 0
+    for k in range(1, 30):
+        some = robot.names[k % 3 : -1 : 3]  # all but the jaw, in turns
+        motion.add(100 * k * MS, {name: float(low[robot.names.index(name)]) for name in some})
+    assert motion.known_until() == 2700 * MS
+    assert motion.at(50 * MS)[-1] == pytest.approx(0.5)
+    assert motion.at(2000 * MS)[-1] == pytest.approx(1.0)
 
 
 def test_a_film_shows_each_picture_and_plays_each_sound_at_its_time(tmp_path: Path) -> None:

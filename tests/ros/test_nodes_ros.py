@@ -290,7 +290,7 @@ def test_drivers_move_the_robot_and_survive_bad_commands(
     # Commands cease: within 250 ms + 1 s the face is neutral.
     time.sleep(robot.watchdog.timeout_s + robot.watchdog.ease_s + 0.3)
     head = nodes[0]._head
-    np.testing.assert_allclose(head.measured(), robot.neutral, atol=0.02)
+    np.testing.assert_allclose(head.measured()[0], robot.neutral, atol=0.02)
 
 
 def test_lifecycle_no_torque_before_activate_and_none_after_deactivate(
@@ -309,12 +309,12 @@ def test_lifecycle_no_torque_before_activate_and_none_after_deactivate(
     for k in range(20):
         publisher.publish(command_all(robot, 0.8, k))
         time.sleep(0.02)
-    assert np.abs(head.measured() - robot.neutral).max() > 0.05
+    assert np.abs(head.measured()[0] - robot.neutral).max() > 0.05
     nodes[0].trigger_deactivate()
     assert head.torque_on  # the other driver still works
     nodes[1].trigger_deactivate()
     assert not head.torque_on
-    np.testing.assert_allclose(head.measured(), robot.neutral, atol=0.02)
+    np.testing.assert_allclose(head.measured()[0], robot.neutral, atol=0.02)
     for node in nodes:
         node.trigger_shutdown()
 

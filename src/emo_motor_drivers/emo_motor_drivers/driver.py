@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
+import numpy as np
 from emo_interfaces.msg import MotorCommand
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
@@ -15,14 +20,17 @@ from emo_motor_drivers.head import Head, Written
 from emo_motor_drivers.journal import Journal, words
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
-from emo_nodekit.messages import motor_positions, nanoseconds
+from emo_nodekit.messages import motor_positions, nanoseconds, stamp
 from emo_nodekit.parameters import ROBOT, Parameter, Value
 
 PARAMETERS = (
     ROBOT,
     Parameter("autostart", True, "configure and activate without being asked"),
-    Parameter("state_steps", 2, "joint_states follow every n-th step of 10 ms", 1, 100),
+    Parameter("state_steps", 2, "joint_states follow every n-th step of the servo line", 1, 100),
 )
+
+#: A driver that starts by itself and finds no servos looks again after so long.
+RETRY_S = 1.0
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -75,10 +83,24 @@ class DriverNode(LifecycleNode):
         self.create_service(SetBool, "~/estop", self._on_estop)
         self._subscription: Subscription | None = None
         self._every, self._steps = int(self._kit.number("state_steps")), 0
-        if self._kit.flag("autostart") and self.trigger_configure() == SUCCESS:
-            self.trigger_activate()
+        self._shown_s = np.full(len(self._indices), -np.inf)
+        self._kit.health.values["if_this_dies"] = self._head.guarantee
+        self._configured = False
+        self._retry: Timer | None = None
+        if self._kit.flag("autostart") and not self._start():
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self._retry = self.create_timer(RETRY_S, self._start, clock=steady)
 
     # -- lifecycle ---------------------------------------------------------------------------
+
+    def _start(self) -> bool:
+        """Configure and activate, as far as that is still to be done; whether it worked."""
+        configured = self._configured or self.trigger_configure() == SUCCESS
+        started = configured and self.trigger_activate() == SUCCESS
+        if started and self._retry is not None:
+            self.destroy_timer(self._retry)
+            self._retry = None
+        return started
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the bus; nothing moves."""
@@ -86,6 +108,7 @@ class DriverNode(LifecycleNode):
             self._head.open(self._group)
         except (EmoError, OSError) as error:
             return self._failed(error)
+        self._configured = True
         self._kit.health.error = ""
         return SUCCESS
 
@@ -102,8 +125,9 @@ class DriverNode(LifecycleNode):
         return super().on_activate(state)
 
     def _failed(self, error: Exception) -> TransitionCallbackReturn:
+        if self._kit.health.error != str(error):
+            self.get_logger().error(str(error))
         self._kit.health.error = str(error)
-        self.get_logger().error(str(error))
         return FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -112,7 +136,8 @@ class DriverNode(LifecycleNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Nothing to do: the port is given back with the process."""
+        """Nothing more: the port is given back with the process."""
+        self._configured = False
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -153,18 +178,34 @@ class DriverNode(LifecycleNode):
         self._kit.health.values["limited_by"] = words(written.reasons[self._indices]) or "nothing"
 
     def _on_step(self, written: Written | None) -> None:
+        while self._head.news:
+            self.get_logger().warning(self._head.news.popleft())
         self._steps += 1
-        if self._steps % self._every:
+        if self._steps % self._every and not self._head.fault:
             return
-        self._kit.health.values["torque"] = "on" if self._head.torque_on else "off"
-        self._kit.health.error = "e-stop is set" if self._head.estopped else self._head.fault
-        measured = self._head.measured()
-        if measured is None:
+        self._report()
+        positions, all_times_s = self._head.measured()
+        times_s = all_times_s[self._indices]
+        fresh = np.flatnonzero(times_s > self._shown_s)  # a slow line tells of a few at a time
+        if fresh.size == 0:
             return
-        message = JointState(name=self._names)
-        message.header.stamp = self.get_clock().now().to_msg()
-        message.position = self._head.description.to_radians(measured)[self._indices].tolist()
+        self._shown_s = times_s
+        age_ns = int((time.monotonic() - times_s[fresh].max()) * 1e9)
+        radians = self._head.description.to_radians(positions)[self._indices]
+        message = JointState(name=[self._names[i] for i in fresh])
+        message.header.stamp = stamp(self._kit.now() - age_ns)
+        message.position = radians[fresh].tolist()
         self._states.publish(message)
+
+    def _report(self) -> None:
+        health, head = self._kit.health, self._head
+        health.values["torque"] = "on" if head.torque_on else "off"
+        health.error = "e-stop is set" if head.estopped else head.fault
+        health.warning = "; ".join(
+            f"{head.description.names[motor]} rests: {why}"
+            for motor, why in head.care.rested.items()
+            if motor in self._indices
+        )
 
     def _on_estop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if request.data:

@@ -5,31 +5,46 @@ Safety lives in real time (monotonic), also where the graph runs on simulated ti
 
 from __future__ import annotations
 
-import fcntl
-import os
-import tempfile
+import math
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
-from emo_core.robot.bus import ServoBus, make_bus
+from emo_core.robot.bus import BusError, ServoBus, make_bus
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.safety import SafetyLayer
+from emo_motor_drivers.care import SILENCE, Care
+from emo_motor_drivers.claim import Claim
 
-#: Period of the steps between two commands.
+#: Period of the steps between two commands, where the line is fast enough.
 STEP_S = 0.01
+#: Of the time on a slow line, this share is for writing: the rest is for reading, and for commands.
+WRITE_SHARE = 0.5
+#: Questions to the servos after each write, at most.
+LOOKS = 4
+#: Who reads waits so long for a command to take its turn.
+HANDOVER_S = 0.0005
+#: Left of the time between two writes, for publishing.
+SPARE_S = 0.002
+#: The servos' own watchdog, in watchdog times of the robot: a hiccup of this host must not trip it.
+HOST_WATCHDOG = 2.0
+#: A lost line is tried again after FIRST_DELAY_S, and after twice as long each time.
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 5.0
 #: The way to neutral before torque goes off may take so long.
 HOMING_LIMIT_S = 3.0
 #: One driver may be so many commands ahead of the other: more than their queues hold.
 RECENT = 32
+#: News that nobody fetched is forgotten from this many on.
+NEWS = 100
+
+BROKEN = "the servo thread broke down: restart the drivers, and report this"
+TROUBLE = (EmoError, OSError)
 
 
 @dataclass(frozen=True)
@@ -50,9 +65,13 @@ class Written:
 class Head:
     """A robot's servos. Every call is safe from any thread.
 
-    A command is written when it arrives; from then on a thread goes on every 10 ms towards it, or
-    to neutral when it is too old. Steps that follow the commands do not get in the way of the
-    next one, where the pipeline shares this process.
+    A command is written when it arrives; from then on a thread goes on towards it every 10 ms (more
+    slowly on a slow line), or to neutral when it is too old. Steps that follow the commands do not
+    get in the way of the next one, where the pipeline shares this process. What time the line has
+    left goes into reading, one servo at a time, and no more while a command waits.
+
+    A line that fails is opened again, with back-off; the servos are taken up, gently, from where
+    they are, or from what was sent last where they cannot tell.
 
     Args:
         description: the robot.
@@ -61,21 +80,31 @@ class Head:
     Attributes:
         listeners: called after each step of the thread with what was written, None if nothing.
         fault: what the bus said last, if it does not work.
+        news: lines for the operator; take them out.
     """
 
     def __init__(self, description: RobotDescription, bus: ServoBus | None = None) -> None:
         self.description = description
         self._bus = make_bus(description) if bus is None else bus
         self._safety = SafetyLayer(description)
-        self._lock = threading.RLock()
-        self._port: TextIO | None = None
+        self.news: deque[str] = deque(maxlen=NEWS)
+        self.care = Care(description, self._bus, self._safety, self.news.append)
+        self._life = threading.RLock()  # of who opens, activates, deactivates and closes
+        self._lock = threading.Lock()  # of bus and safety layer, while the line works
+        self._claim: Claim | None = None
+        self._opened = False
+        self._live = False  # the line works, and the servos were taken up
         self._users: set[str] = set()  # groups whose driver has opened the bus
         self._groups: set[str] = set()  # groups that may move
         self._torque = False
         self.fault = ""
         self.listeners: list[Callable[[Written | None], None]] = []
-        self._due = 0.0
+        self._due = self._written_s = 0.0
+        self._looks = 0  # questions left until the next write
+        self._hurry = False  # a command waits for the line
+        self._delay_s = FIRST_DELAY_S
         self._stepping: threading.Thread | None = None
+        self._stop = threading.Event()
         self._recent: OrderedDict[object, Written | None] = OrderedDict()
 
     @property
@@ -93,21 +122,26 @@ class Head:
         """Whether the last positions sent are the neutral pose, at rest."""
         return self._safety.at_neutral
 
+    @property
+    def period_s(self) -> float:
+        """Time between two steps, where no command comes."""
+        return max(STEP_S, self._bus.write_s / WRITE_SHARE)
+
+    @property
+    def guarantee(self) -> str:
+        """What the servos do on their own when this process falls silent."""
+        return self._bus.guarantee
+
+    # -- life --------------------------------------------------------------------------------
+
     def open(self, group: str) -> None:
         """Open the bus for a group's driver, once for all; nothing moves.
 
         Raises:
-            EmoError: the port cannot be opened, or another process owns this robot.
+            EmoError: the port cannot be opened, or another process owns it.
         """
-        with self._lock:
-            if self._port is None:
-                port = _own(self.description)
-                try:
-                    self._bus.open()
-                except (EmoError, OSError):
-                    port.close()
-                    raise
-                self._port = port
+        with self._life:
+            self._open()
             self._users.add(group)
 
     def activate(self, group: str) -> None:
@@ -116,63 +150,106 @@ class Head:
         Raises:
             EmoError, OSError: the bus does not work; nothing has changed.
         """
-        with self._lock:
-            if not self._groups:
-                self._safety.reset(self._bus.read(), gentle=True)
-                if not self._safety.estopped:
-                    self._bus.torque(True)
-                    self._torque = True
-            self._groups.add(group)
+        with self._life:
             if self._stepping is None:
-                self._stepping = threading.Thread(target=self._step, name="head", daemon=True)
+                try:
+                    self._open()
+                    self._take_up()
+                except TROUBLE:
+                    self._shut()
+                    raise
+                self._stop.clear()
+                self._stepping = threading.Thread(target=self._run, name="head", daemon=True)
                 self._stepping.start()
+            with self._lock:
+                self._groups.add(group)
 
     def deactivate(self, group: str) -> None:
         """The last group to leave brings the face to neutral, and then torque off."""
-        with self._lock:
-            if group not in self._groups:
-                return
-            self._groups.discard(group)
-            if self._groups:
-                return
-            thread, self._stepping = self._stepping, None
-        if thread is not None:
-            thread.join()
-        try:
+        with self._life:
             with self._lock:
+                self._groups.discard(group)
+                if self._groups or self._stepping is None:
+                    return
                 self._safety.home()
             give_up = time.monotonic() + HOMING_LIMIT_S
             while self._torque and not self._safety.at_neutral and time.monotonic() < give_up:
-                with self._lock:
-                    written = self._write(None)
-                self._tell(written)
                 time.sleep(STEP_S)
-        finally:
-            with self._lock:
-                self._torque = False
-                try:
+            self._stop.set()
+            self._stepping.join()
+            self._stepping = None
+            try:
+                if self._live:
                     self._bus.torque(False)
-                except (EmoError, OSError) as error:  # unplugged: nothing more can be done
-                    self.fault = str(error)
+            except TROUBLE as error:  # unplugged: nothing more can be done
+                self.fault = str(error)
+            self._live = self._torque = False
 
     def close(self, group: str) -> None:
         """A driver leaves; the last one gives the port back."""
-        self.deactivate(group)
-        with self._lock:
+        with self._life:
+            self.deactivate(group)
             self._users.discard(group)
-            if self._port is not None and not self._users:
-                self._bus.close()
-                self._port.close()
-                self._port = None
+            if not self._users:
+                self._shut()
+                if self._claim is not None:
+                    self._claim.release()
+                    self._claim = None
+
+    def _open(self) -> None:
+        if self._claim is None:
+            self._claim = Claim(self.description)
+        if not self._opened:
+            try:
+                self._bus.open()
+            except TROUBLE:
+                self._shut()
+                raise
+            self._opened = True
+
+    def _shut(self) -> None:
+        self._bus.close()
+        self._opened = False
+
+    def _take_up(self) -> None:
+        """Torque on, gently, from where the servos are. Nobody else uses the bus yet."""
+        assert self._claim is not None
+        self._bus.arm_watchdog(HOST_WATCHDOG * self.description.watchdog.timeout_s)
+        read = self._bus.read()
+        if self._bus.tells_position and not np.isfinite(read).any():
+            raise BusError(SILENCE)
+        with self._lock:
+            if self._bus.tells_position:
+                self.care.seen(read, time.monotonic())
+            # From what was sent last where nobody can tell; else from neutral.
+            self._safety.reset(np.where(np.isfinite(read), read, self._claim.positions))
+            self._switch(not self._safety.estopped)
+            self._live, self.fault, self._delay_s = True, "", FIRST_DELAY_S
+
+    def _switch(self, on: bool) -> None:
+        """Torque of all motors but those that rest without it."""
+        limp = self.care.limp
+        awake = [i for i in range(len(self.description.motors)) if i not in limp]
+        self._bus.torque(on, awake if on and limp else None)
+        self._torque = on
+
+    # -- commands ----------------------------------------------------------------------------
 
     def command(self, positions: Mapping[str, float], key: object = None) -> Written | None:
         """Write a command at once, within what is safe. None while nothing may move.
 
         Motors of groups that are not active are left out. A command with the `key` of a recent one
         is the same one, come to another driver: it was written already.
+
+        Raises:
+            RuntimeError: the thread broke down; nothing moves any more.
         """
+        self._hurry = True  # who reads leaves the line to us
         with self._lock:
-            if not self._groups:
+            self._hurry = False
+            if self.fault == BROKEN:
+                raise RuntimeError(BROKEN)
+            if not self._groups or not self._live:
                 return None
             if key is not None and key in self._recent:
                 return self._recent[key]
@@ -182,26 +259,28 @@ class Head:
                 if motor.group in self._groups and motor.name in positions
             }
             written = self._write(mine)
-            self._due = time.monotonic() + STEP_S
             if key is not None:
                 self._recent[key] = written
                 if len(self._recent) > RECENT:
                     self._recent.popitem(last=False)
             return written
 
-    def measured(self) -> NDArray[np.float64] | None:
-        """(M,) where the servos are; None if they do not answer."""
+    def measured(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(M,) where the motors were seen last, NaN if never; (M,) monotonic seconds of that.
+
+        Where a bus cannot tell, what was sent last.
+        """
         with self._lock:
-            try:
-                return self._bus.read() if self._users else None
-            except (EmoError, OSError) as error:
-                self.fault = str(error)
-                return None
+            return self.care.positions.copy(), self.care.times_s.copy()
 
     def estop(self) -> None:
         """Brake everything, then torque off; stays so until `release`."""
+        self._hurry = True
         with self._lock:
+            self._hurry = False
             self._safety.estop()
+            if self._live:
+                self._write(None)
 
     def release(self) -> None:
         """Leave the e-stop: torque on again, gently, from where the servos are.
@@ -212,63 +291,104 @@ class Head:
         with self._lock:
             if not self._safety.estopped:
                 return
-            self._safety.reset(self._bus.read(), gentle=True)
-            if self._groups:
-                self._bus.torque(True)
-                self._torque = True
+            if self._stepping is not None:
+                if not self._live:
+                    raise BusError(self.fault)
+                read = self._bus.read()
+                self._safety.reset(np.where(np.isfinite(read), read, self._safety.positions))
+                self._switch(True)
             self._safety.release()
 
-    def _step(self) -> None:
-        """The thread's work."""
-        while True:
-            time.sleep(max(self._due - time.monotonic(), 0.0))
-            with self._lock:
-                if self._stepping is not threading.current_thread():
-                    return
-                if time.monotonic() < self._due:  # a command came meanwhile
-                    continue
-                self._due = time.monotonic() + STEP_S
-                written = self._write(None)
-            self._tell(written)
+    # -- the thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._go_on()
+        finally:
+            if not self._stop.is_set():  # a mistake of ours; whoever commands next hears of it
+                self.fault, self._live = BROKEN, False
+
+    def _go_on(self) -> None:
+        written, untold = None, False
+        while not self._stop.is_set():
+            if not self._live:
+                self._mend()
+                continue
+            now_s = time.monotonic()
+            look_s = self._look_at(now_s)
+            if now_s >= self._due:
+                with self._lock:
+                    if self._live and time.monotonic() >= self._due:
+                        written, untold = self._write(None), True
+            elif now_s >= look_s and not self._hurry:
+                self._look()
+            elif untold:
+                untold = False
+                self._tell(written)
+            else:
+                wake_s = now_s + HANDOVER_S if now_s >= look_s else min(look_s, self._due)
+                self._stop.wait(wake_s - now_s)
+
+    def _look_at(self, now_s: float) -> float:
+        """When the servos may be asked something; never, where no time is left before a step."""
+        if self._looks == 0:
+            return math.inf
+        # A write that the system has taken over is still on the wire for a while.
+        look_s = max(self._written_s + self._bus.write_s, now_s)
+        cost_s = 1.5 * self._bus.read_s + SPARE_S if self._bus.read_s > 0.0 else 0.0
+        return look_s if look_s + cost_s <= self._due else math.inf
+
+    def _look(self) -> None:
+        """One question to one servo."""
+        with self._lock:
+            if not self._live:
+                return
+            try:
+                more = self.care.look(time.monotonic(), self._torque)
+            except TROUBLE as error:
+                self._lost(error)
+                return
+        self._looks = self._looks - 1 if more else 0
+
+    def _mend(self) -> None:
+        """The line is lost: try again, a little later each time."""
+        self._tell(None)
+        if self._stop.wait(self._delay_s):
+            return
+        self._delay_s = min(2.0 * self._delay_s, LONGEST_DELAY_S)
+        try:
+            self._shut()
+            self._open()
+            self._take_up()
+        except TROUBLE as error:
+            self.fault = str(error)
+            return
+        self.news.append("the servos answer again: taken up from where they are")
+
+    def _lost(self, error: Exception) -> None:
+        self._live = self._torque = False
+        self.fault = str(error)
+        self.news.append(f"servo line lost: {error}. Trying again")
 
     def _tell(self, written: Written | None) -> None:
-        for listener in self.listeners:
+        for listener in list(self.listeners):
             listener(written)
 
     def _write(self, command: Mapping[str, float] | None) -> Written | None:
-        sent = self._safety.step(command, time.monotonic())
+        assert self._claim is not None
+        began_s = time.monotonic()
+        self._due, self._looks = began_s + self.period_s, LOOKS
+        sent = self._safety.step(command, began_s)
         try:
             if not sent.torque:
                 if self._torque:
-                    self._bus.torque(False)
-                    self._torque = False
+                    self._switch(False)
                 return None
             positions = self._bus.write(sent.positions)
-        except (EmoError, OSError) as error:  # the next step tries again
-            self.fault = str(error)
+        except TROUBLE as error:
+            self._lost(error)
             return None
-        self.fault = ""
+        self._written_s = began_s
+        np.copyto(self._claim.positions, positions, where=np.isfinite(positions))
+        self.care.sent(positions, began_s)
         return Written(time.monotonic(), positions, sent.reasons)
-
-
-def _own(description: RobotDescription) -> TextIO:
-    """An open lock file that keeps other processes from the same port.
-
-    Simulated servos live in this process alone and need none.
-
-    Raises:
-        EmoError: somebody else has it.
-    """
-    path = Path(os.devnull)
-    if description.bus.kind != "sim":
-        path = Path(tempfile.gettempdir()) / f"emo-{os.getuid()}-{description.name}.lock"
-    file = path.open("a")
-    try:
-        if description.bus.kind != "sim":
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise EmoError(
-            f"robot '{description.name}' is driven by another process: stop that one first"
-        ) from None
-    return file

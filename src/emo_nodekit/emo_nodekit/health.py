@@ -31,11 +31,34 @@ class Health:
         self._frames: dict[str, int] = {}
         self._faults: dict[str, int] = {}
         self._last_fault = ("", -float("inf"))
-        self.error = ""  # a lasting state that somebody must mend; empty: none
+        self._error = self._warning = ""
         self.values: dict[str, str] = {}  # whatever else is worth showing
         self._timer = node.create_timer(
             _PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
+        self._at_once = node.create_guard_condition(self._report)
+
+    @property
+    def error(self) -> str:
+        """A lasting state that somebody must mend; empty: none. A new one is reported at once."""
+        return self._error
+
+    @error.setter
+    def error(self, text: str) -> None:
+        if text != self._error:
+            self._error = text
+            self._at_once.trigger()
+
+    @property
+    def warning(self) -> str:
+        """A lasting state worth a look; empty: none. A new one is reported at once."""
+        return self._warning
+
+    @warning.setter
+    def warning(self, text: str) -> None:
+        if text != self._warning:
+            self._warning = text
+            self._at_once.trigger()
 
     @property
     def faults(self) -> dict[str, int]:
@@ -69,6 +92,8 @@ class Health:
         status = DiagnosticStatus(name=self._name, hardware_id="emo")
         status.level = DiagnosticStatus.WARN if recent else DiagnosticStatus.OK
         status.message = self._last_fault[0] if recent else f"{rate:.1f} messages/s"
+        if self.warning:
+            status.level, status.message = DiagnosticStatus.WARN, self.warning
         if self.error:
             status.level, status.message = DiagnosticStatus.ERROR, self.error
         facts = {"rate_hz": f"{rate:.2f}"}

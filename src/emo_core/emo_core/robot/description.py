@@ -117,7 +117,8 @@ class Protection:
         voltage_v: (rests below, works again above), of the supply at the servo; (0, 0): unwatched.
         stall: this share of its stroke away from where it was sent, without moving...
         stall_s: ... for so long, is a stall.
-        rest_s: a rest's least length; doubled where the same motor soon needs another.
+        rest_s: a rest's least length, from when the motor has eased to neutral; doubled where it
+            soon needs another.
     """
 
     temperature_c: tuple[float, float] = (60.0, 70.0)

@@ -7,7 +7,7 @@ and switches its torque off, and the others go on.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from emo_core.robot.bus import Telemetry
 from emo_core.robot.description import RobotDescription
@@ -41,6 +41,7 @@ class Protector:
 
     def __init__(self, description: RobotDescription) -> None:
         self._limits = description.protection
+        self._ease_s = description.watchdog.ease_s
         self._motors = [_Motor() for _ in description.motors]
 
     def position(self, motor: int, goal: float, measured: float, now_s: float) -> None:
@@ -85,10 +86,11 @@ class Protector:
                 if state.why:
                     soon = now_s - state.ended_s < SOON_S
                     state.factor = min(2.0 * state.factor, LONGEST_FACTOR) if soon else 1.0
-                    rest_s = 0.0 if self.silent(motor) else self._limits.rest_s * state.factor
-                    state.until_s = now_s + rest_s
+                    rest_s = self._ease_s + self._limits.rest_s * state.factor
+                    state.until_s = now_s if self.silent(motor) else now_s + rest_s
             elif now_s >= state.until_s and not lasting:
                 state.why, state.ended_s = "", now_s
+                state.told = replace(state.told, fault="")  # it may tell us anew
                 state.anchor, state.stalled_s = math.nan, 0.0
         return {motor: state.why for motor, state in enumerate(self._motors) if state.why}
 
