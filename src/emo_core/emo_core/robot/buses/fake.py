@@ -3,8 +3,6 @@
 A `FakeLine` carries bytes between a pseudo-terminal and a `Device` at the pace of the wire; the
 device understands one protocol and moves `FakeServos`. Everything that can go wrong on a line or
 with a servo can be made to happen.
-
-    python -m emo_core.robot.buses.fake ROBOT LINK      a device in a process of its own
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import contextlib
 import heapq
 import os
 import select
-import sys
 import tempfile
 import threading
 import time
@@ -28,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
-from emo_core.robot.bus import ServoBus, fake_class
+from emo_core.robot.bus import ServoBus
 from emo_core.robot.buses.serial_line import BITS_PER_BYTE
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.servos import SimulatedServos
@@ -321,19 +318,3 @@ def noisy(share: float, seed: int) -> Callable[[bytes], bytes]:
         return bytes((np.frombuffer(data, np.uint8) ^ np.where(hit, bits, 0)).astype(np.uint8))
 
     return spoil
-
-
-def main() -> None:
-    """Serve a robot's fake device on a link until standard input closes."""
-    robot, link = sys.argv[1:]
-    description = RobotDescription.load(robot)
-    device = fake_class(description.bus.kind)
-    if not issubclass(device, Device):
-        raise EmoError(f"{description.file}: bus.kind {description.bus.kind} has no serial port")
-    with FakeLine(device(FakeServos(description)), Path(link)):
-        print(link, flush=True)
-        sys.stdin.read()
-
-
-if __name__ == "__main__":
-    main()

@@ -11,9 +11,9 @@ from emo_core.robot.buses.scale import Scale
 
 #: A packet whose bytes come further apart than this is forgotten.
 GAP_S = 0.01
-#: Temperature limit as delivered, degrees C; and the voltage limits, V.
+#: Limits as delivered.
 TEMPERATURE_LIMIT_C = 85.0
-VOLTAGE_LIMITS_V = (4.5, 12.0)
+VOLTAGE_LIMITS_V = (6.5, 12.0)
 
 
 class FakeLx(Device):

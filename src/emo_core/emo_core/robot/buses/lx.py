@@ -77,7 +77,7 @@ class LxBus(ServoBus):
 
     guarantee = (
         "servos hold the last position, with torque, as long as they have power; each lets go by "
-        "itself above its temperature limit (85 C unless changed) and outside its voltage limits"
+        "itself above its temperature limit (85 C as delivered) and outside its voltage limits"
     )
 
     def __init__(self, description: RobotDescription, patience_s: float = PATIENCE_S) -> None:

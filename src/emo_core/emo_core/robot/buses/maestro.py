@@ -55,6 +55,8 @@ MICRO_CHANNELS = 6
 #: What the controller and USB take to answer, and when we give up. The guide has no figures.
 TURNAROUND_S = 0.001
 PATIENCE_S = 0.015
+#: So many answers must be missing, one after the other, before nobody is there.
+TRIES = 5
 #: How much later than its time-out the controller is asked whether that came.
 MARGIN_S = 0.05
 
@@ -104,6 +106,7 @@ class MaestroBus(ServoBus):
         self.read_s = self._line.seconds(4) + TURNAROUND_S
         self._sleep = sleep
         self._on = np.zeros(len(self._channels), dtype=bool)
+        self._missed = 0  # answers, one after the other
 
     def open(self) -> None:
         self._line.open()
@@ -165,7 +168,11 @@ class MaestroBus(ServoBus):
         return bool(self._errors() & TIMEOUT_BIT)
 
     def _check(self) -> None:
-        errors = self._errors()
+        """Raise BusError for errors while motors move, and for a controller that is gone."""
+        errors = self._ask(bytes([GET_ERRORS]))
+        self._missed = self._missed + 1 if errors is None else 0
+        if self._missed >= TRIES:
+            raise silent(self.description, "no Maestro answers")
         if errors and self._on.any():
             words = ", ".join(word for bit, word in enumerate(ERRORS) if errors >> bit & 1)
             raise BusError(
@@ -176,10 +183,12 @@ class MaestroBus(ServoBus):
 
     def _errors(self) -> int:
         """The error register, which is cleared. Raises BusError if nobody answers."""
-        errors = self._ask(bytes([GET_ERRORS]))
-        if errors is None:
-            raise silent(self.description, "no Maestro answers")
-        return errors
+        for _ in range(TRIES):
+            errors = self._ask(bytes([GET_ERRORS]))
+            if errors is not None:
+                self._missed = 0
+                return errors
+        raise silent(self.description, "no Maestro answers")
 
     def _ask(self, request: bytes) -> int | None:
         return self._line.ask(request, 2, self._patience_s, _word)
