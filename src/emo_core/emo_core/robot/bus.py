@@ -175,4 +175,9 @@ def fake_class(kind: str) -> type[Fake]:
 def _load(name: str) -> Any:
     """`module:attribute`, imported when it is needed: nobody has all the makers' libraries."""
     module, attribute = name.split(":")
-    return getattr(import_module(module), attribute)
+    try:
+        return getattr(import_module(module), attribute)
+    except ImportError as error:
+        raise EmoError(
+            f"{module.rsplit('.', 1)[-1]}: {error}: pip install -r requirements/base.txt"
+        ) from error
