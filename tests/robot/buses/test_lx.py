@@ -107,15 +107,31 @@ def test_a_motor_without_torque_is_sent_nothing(rig: Rig) -> None:
 
 def test_torque_comes_where_the_servo_is(rig: Rig) -> None:
     rig.bus.torque(True)
-    goal = rig.robot.neutral + 0.2
-    rig.settle(goal)
+    start = rig.robot.neutral
+    rig.bus.write(start + 0.2)
+    time.sleep(0.05)  # on the way
     rig.bus.torque(False)
-    rig.bus.torque(True)
     time.sleep(0.1)
+    with rig.line.lock:
+        stopped = rig.servos.positions(time.monotonic())
+    assert np.any(stopped < start + 0.15)
+    rig.bus.torque(True)
+    time.sleep(0.3)
     with rig.line.lock:
         assert rig.servos.on.all()
         there = rig.servos.positions(time.monotonic())
-    np.testing.assert_allclose(there, goal, atol=0.02)
+    np.testing.assert_allclose(there, stopped, atol=0.02)
+
+
+def test_a_silent_servo_gets_no_torque(rig: Rig) -> None:
+    with rig.line.lock:
+        rig.servos.silent.add(6)
+    rig.bus.torque(True)
+    with rig.line.lock:
+        rig.servos.silent.clear()
+    goal = rig.robot.neutral + 0.2
+    assert np.flatnonzero(np.isnan(rig.bus.write(goal))).tolist() == [6]
+    assert rig.settle(goal)[6] == pytest.approx(rig.robot.neutral[6], abs=ONE_STEP)
 
 
 def test_telemetry_asks_one_thing_at_a_time(rig: Rig) -> None:

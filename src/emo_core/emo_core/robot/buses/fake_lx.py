@@ -17,7 +17,11 @@ VOLTAGE_LIMITS_V = (6.5, 12.0)
 
 
 class FakeLx(Device):
-    """All servos of one robot on one wire."""
+    """All servos of one robot on one wire.
+
+    Where the document is silent, they do the worse thing: a goal switches the load on, and a load
+    that comes on goes to the old goal.
+    """
 
     baud = lx.BAUD
     half_duplex = True
@@ -29,6 +33,7 @@ class FakeLx(Device):
         self._buffer = b""
         self._last_s = 0.0
         self._wanted = [False for _ in servos.description.motors]  # torque, as last told
+        self._goals: dict[int, float] = {}
         self.bad_packets = 0
 
     def receive(self, byte: int, now_s: float) -> list[bytes]:
@@ -58,8 +63,9 @@ class FakeLx(Device):
             position, _ = struct.unpack("<HH", body)
             raw = self._raw(now_s)
             raw[motor] = min(position, lx.POSITIONS[1])
+            self._goals[motor] = float(self._scale.to_commands(raw)[motor])
             self._load(motor, True, now_s)
-            servos.command({motor: float(self._scale.to_commands(raw)[motor])}, now_s)
+            servos.command({motor: self._goals[motor]}, now_s)
         elif number == lx.LOAD_OR_UNLOAD_WRITE.number and len(body) == 1:
             self._load(motor, bool(body[0]), now_s)
         elif number == lx.POS_READ.number:
@@ -84,6 +90,8 @@ class FakeLx(Device):
         on = self._wanted[motor] and self._fit(motor)
         if self.servos.on[motor] != on:
             self.servos.torque(motor, on, now_s)
+            if on and motor in self._goals:
+                self.servos.command({motor: self._goals[motor]}, now_s)
 
     def _fit(self, motor: int) -> bool:
         low, high = VOLTAGE_LIMITS_V

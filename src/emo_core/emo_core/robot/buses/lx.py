@@ -104,11 +104,23 @@ class LxBus(ServoBus):
         self._line.close()
 
     def torque(self, on: bool, motors: Sequence[int] | None = None) -> None:
-        chosen = range(len(self._ids)) if motors is None else motors
-        self._line.write(
-            b"".join(packet(self._ids[i], LOAD_OR_UNLOAD_WRITE, int(on)) for i in chosen)
-        )
-        self._on[list(chosen)] = on
+        """As `ServoBus.torque`. A servo that does not say where it is is left as it was.
+
+        What a servo does with an old goal when its load comes on, the document leaves open: it is
+        given the present position as its goal, before and after.
+        """
+        for i in range(len(self._ids)) if motors is None else motors:
+            servo = self._ids[i]
+            self._on[i] = False
+            if not on:
+                self._line.write(packet(servo, LOAD_OR_UNLOAD_WRITE, 0))
+                continue
+            here = self._ask(i, POS_READ)
+            if here is not None:
+                goal = min(max(here[0], POSITIONS[0]), POSITIONS[1])
+                hold = packet(servo, MOVE_TIME_WRITE, goal, self._move_ms)
+                self._line.write(hold + packet(servo, LOAD_OR_UNLOAD_WRITE, 1) + hold)
+                self._on[i] = True
 
     def write(self, positions: ArrayLike) -> Array:
         raw = self._scale.to_raw(positions)
