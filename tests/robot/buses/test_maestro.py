@@ -216,10 +216,15 @@ def test_half_a_packet_costs_one_step(make: Make) -> None:
 def test_nobody_answers(make: Make, fault: Callable[[bytes], bytes]) -> None:
     with make() as rig:
         rig.line.answers = fault
-        for _ in range(maestro.TRIES - 1):  # one lost answer is no dead controller
-            assert np.isnan(rig.bus.read([0])).all()
+        assert np.isnan(rig.bus.read([0])).all()  # one lost answer is no dead controller
+        rig.line.answers = bytes
+        rig.bus.telemetry(0)
+        rig.line.answers = fault
+        start = time.monotonic()
         with pytest.raises(BusError, match=r"no Maestro answers on bus\.port"):
-            rig.bus.read([0])
+            while True:
+                rig.bus.telemetry(0)
+        assert maestro.SILENCE_S < time.monotonic() - start < 3.0
         with pytest.raises(BusError, match=r"no Maestro answers on bus\.port"):
             rig.bus.open()
 

@@ -55,8 +55,9 @@ MICRO_CHANNELS = 6
 #: What the controller and USB take to answer, and when we give up. The guide has no figures.
 TURNAROUND_S = 0.001
 PATIENCE_S = 0.015
-#: So many answers must be missing, one after the other, before nobody is there.
+#: Nobody is there if so many questions in a row have no answer at the start, or for so long later.
 TRIES = 5
+SILENCE_S = 0.8
 #: How much later than its time-out the controller is asked whether that came.
 MARGIN_S = 0.05
 
@@ -106,7 +107,7 @@ class MaestroBus(ServoBus):
         self.read_s = self._line.seconds(4) + TURNAROUND_S
         self._sleep = sleep
         self._on = np.zeros(len(self._channels), dtype=bool)
-        self._missed = 0  # answers, one after the other
+        self._silent_s: float | None = None  # since when it does not answer
 
     def open(self) -> None:
         self._line.open()
@@ -170,8 +171,9 @@ class MaestroBus(ServoBus):
     def _check(self) -> None:
         """Raise BusError for errors while motors move, and for a controller that is gone."""
         errors = self._ask(bytes([GET_ERRORS]))
-        self._missed = self._missed + 1 if errors is None else 0
-        if self._missed >= TRIES:
+        now_s = time.monotonic()
+        self._silent_s = None if errors is not None else self._silent_s or now_s
+        if self._silent_s is not None and now_s - self._silent_s > SILENCE_S:
             raise silent(self.description, "no Maestro answers")
         if errors and self._on.any():
             words = ", ".join(word for bit, word in enumerate(ERRORS) if errors >> bit & 1)
@@ -186,7 +188,7 @@ class MaestroBus(ServoBus):
         for _ in range(TRIES):
             errors = self._ask(bytes([GET_ERRORS]))
             if errors is not None:
-                self._missed = 0
+                self._silent_s = None
                 return errors
         raise silent(self.description, "no Maestro answers")
 
