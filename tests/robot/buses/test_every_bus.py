@@ -76,7 +76,7 @@ def test_closing_is_harmless_and_opening_again_works(
     bus.torque(True)
     bus.close()
     bus.close()
-    for work in (bus.read, lambda: bus.write(robot.neutral), lambda: bus.torque(True)):
+    for work in (bus.read, lambda: bus.write(robot.neutral), lambda: bus.torque(False)):
         with pytest.raises(BusError, match=f"^{robot.file}: ") as caught:
             work()
         assert "\n" not in str(caught.value)
