@@ -28,13 +28,52 @@ def domain_environment(environment: Mapping[str, str], distro: str | None) -> di
     if any(environment.get(name) for name in chosen):
         return {}
     domain = _claim()
+    return {
+        **local_environment(distro),
+        **({"ROS_DOMAIN_ID": str(domain)} if domain is not None else {}),
+    }
+
+
+def local_environment(distro: str | None) -> dict[str, str]:
+    """Variables that keep discovery on this machine."""
     # Humble knows the older variable only; later ones warn of it.
-    local = (
-        {"ROS_LOCALHOST_ONLY": "1"}
-        if distro == "humble"
-        else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    )
-    return {**local, **({"ROS_DOMAIN_ID": str(domain)} if domain is not None else {})}
+    if distro == "humble":
+        return {"ROS_LOCALHOST_ONLY": "1"}
+    return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+def graph_lock(domain: str, namespace: str) -> Path:
+    """The file that a graph holds while it runs, one for each ROS domain and namespace."""
+    name = f"emo-graph-{os.getuid()}-{domain}-{namespace.replace('/', '.')}.lock"
+    return Path(tempfile.gettempdir(), name)
+
+
+def running_domains() -> set[int]:
+    """ROS domains in which an instance of emo lives on this machine."""
+    found = {domain for domain in DOMAINS if _is_held(_lock(domain))}
+    for path in Path(tempfile.gettempdir()).glob(f"emo-graph-{os.getuid()}-*.lock"):
+        domain = path.name.split("-")[3]
+        if domain.isdecimal() and _is_held(path):
+            found.add(int(domain))
+    return found
+
+
+def _lock(domain: int) -> Path:
+    return Path(tempfile.gettempdir(), f"emo-domain-{domain}.lock")
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # never used, or another user's
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _claim() -> int | None:
@@ -42,9 +81,8 @@ def _claim() -> int | None:
     for domain in _held:
         return domain
     for domain in DOMAINS:
-        path = Path(tempfile.gettempdir(), f"emo-domain-{domain}.lock")
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+            handle = os.open(_lock(domain), os.O_RDONLY | os.O_CREAT, 0o666)
         except OSError:  # another user's
             continue
         try:

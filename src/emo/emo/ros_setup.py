@@ -49,13 +49,14 @@ def ros_ready(root: Path, venv: Path) -> bool:
     return stamp.is_file() and stamp.read_text().split() == _stamp(root, venv, distro)
 
 
-def ensure_ros(root: Path | None, venv: Path) -> dict[str, str]:
+def ensure_ros(root: Path | None, venv: Path, apart: bool = True) -> dict[str, str]:
     """Install or build what is missing; done once, then a matter of milliseconds.
 
     Args:
         root: the checkout (requirements/ros.txt, src/emo_interfaces); None where emo itself is
             installed in a ROS 2 workspace, which then must be sourced.
         venv: the environment this Python runs in (`sys.prefix`), where things go.
+        apart: in a ROS domain of this instance's own, unless the operator chose one.
 
     Returns:
         The whole environment for a process that uses ROS. The loader reads its path only at the
@@ -68,19 +69,19 @@ def ensure_ros(root: Path | None, venv: Path) -> dict[str, str]:
     distro = sourced_distro(venv)
     if root is None:
         _check_installed(distro)
-        return _kept_apart(dict(os.environ), distro)
+        return _kept_apart(dict(os.environ), distro, apart)
     if distro is None:
         _ensure_wheels(root, venv)
     else:
         _check_sourced(root, venv, distro)
         if _sourced_interfaces(venv) is None and not ros_ready(root, venv):
             _set_up(root, venv, distro)
-    return ros_environment(venv, distro)
+    return ros_environment(venv, distro, apart)
 
 
-def enter_ros(root: Path | None, venv: Path) -> None:
+def enter_ros(root: Path | None, venv: Path, apart: bool = True) -> None:
     """`ensure_ros` for this process: starts it again where the loader needs another path."""
-    environment = ensure_ros(root, venv)
+    environment = ensure_ros(root, venv, apart)
     # In what order does not matter; the wheels' own start-up hook has one of its own each time.
     had = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     lacks = set(environment.get("LD_LIBRARY_PATH", "").split(os.pathsep)) - set(had)
@@ -92,7 +93,7 @@ def enter_ros(root: Path | None, venv: Path) -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
-def ros_environment(venv: Path, distro: str | None) -> dict[str, str]:
+def ros_environment(venv: Path, distro: str | None, apart: bool = True) -> dict[str, str]:
     """The environment of a ROS process; `distro` as from `sourced_distro`."""
     environment = dict(os.environ)
     libraries = [venv / "lib"]
@@ -104,15 +105,16 @@ def ros_environment(venv: Path, distro: str | None) -> dict[str, str]:
             say("RMW_IMPLEMENTATION is ignored: the ROS wheels have FastDDS only")
     _prepend(environment, "LD_LIBRARY_PATH", [str(path) for path in libraries])
     _prepend(environment, "AMENT_PREFIX_PATH", [str(venv)])
-    return _kept_apart(environment, distro)
+    return _kept_apart(environment, distro, apart)
 
 
-def _kept_apart(environment: dict[str, str], distro: str | None) -> dict[str, str]:
+def _kept_apart(environment: dict[str, str], distro: str | None, apart: bool) -> dict[str, str]:
     """With a folder for logs and, unless the operator chose, a domain of this instance's own."""
     # rclpy refuses to start where it cannot keep its log.
     if not ({"ROS_LOG_DIR", "ROS_HOME"} & environment.keys()) and not _home_is_writable():
         environment["ROS_LOG_DIR"] = str(Path(tempfile.gettempdir(), f"emo-ros-log-{os.getuid()}"))
-    environment.update(domain_environment(environment, distro))
+    if apart:
+        environment.update(domain_environment(environment, distro))
     return environment
 
 

@@ -42,13 +42,14 @@ class Shared:
         self._bus = bus
         self._made: tuple[str, Head, Journal] | None = None
 
-    def get(self, kit: Kit) -> tuple[Head, Journal]:
+    def get(self, kit: Kit, node: LifecycleNode) -> tuple[Head, Journal]:
         """The head of a driver's robot, and its journal. Raises EmoError."""
         robot = kit.text("robot")
         if self._made is None:
             description = RobotDescription.load(robot)
             journal = Journal(kit.trace_dir, description.names, kit.now)
-            head = Head(description, self._bus)
+            domain = node.context.get_domain_id()
+            head = Head(description, self._bus, domain, node.get_namespace().rstrip("/"))
             head.listeners.append(journal.step)
             self._made = robot, head, journal
         if self._made[0] != robot:
@@ -73,7 +74,7 @@ class DriverNode(LifecycleNode):
     ) -> None:
         super().__init__(f"{group}_driver", **placed(namespace, parameters, remappings))
         self._kit = Kit(self, PARAMETERS)
-        self._head, self._journal = shared.get(self._kit)
+        self._head, self._journal = shared.get(self._kit, self)
         description = self._head.description
         self._group = group
         self._indices = description.group(group)

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "animate": ("emo.cli.animate", "offline: a recording to landmarks, motor commands and video"),
     "track": ("emo.cli.track", "a face in a video to landmarks"),
     "babble": ("emo.cli.babble", "motor babbling: what each motor does to the face"),
+    "stop": ("emo.cli.stop", "e-stop: every robot of this machine brakes and lets go"),
     "eval": ("emo.cli.eval", "measure the models against real recordings"),
     "data": ("emo.cli.data", "prepare recordings for training"),
     "train": ("emo.cli.train", "train the models"),

@@ -174,11 +174,11 @@ def _alone(namespace: str) -> Iterator[None]:
         EmoError: another one runs there.
     """
     import fcntl
-    import tempfile
+
+    from emo.ros_domain import graph_lock
 
     domain = os.environ.get("ROS_DOMAIN_ID", "0")
-    name = f"emo-graph-{os.getuid()}-{domain}-{namespace.replace('/', '.')}.lock"
-    with (Path(tempfile.gettempdir()) / name).open("a") as file:
+    with graph_lock(domain, namespace).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,0 +1,255 @@
+"""`./emo stop` finds every driver of this machine, and says so only if all robots stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emo import ros_domain
+from emo.cli import stop
+from emo_core.errors import EmoError
+from emo_motor_drivers.door import Answer, Door, knock
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+# -- who counts as stopped -------------------------------------------------------------------
+
+
+class Reply:
+    def __init__(self, success: bool, message: str) -> None:
+        self.success, self.message = success, message
+
+
+def driver(domain: int, name: str, success: bool | None) -> Any:
+    """A driver that did it, did not, or (None) does not answer."""
+    answer: Future[Reply] = Future()
+    if success is not None:
+        answer.set_result(Reply(success, "all motors stopped" if success else "line is down"))
+    return stop._Driver(domain, name, None, answer)
+
+
+def test_one_driver_speaks_for_its_robot(capsys: pytest.CaptureFixture[str]) -> None:
+    drivers = [driver(60, "/eye_driver", None), driver(60, "/mouth_driver", True)]
+    for order in (drivers, drivers[::-1]):
+        robots: dict[tuple[int, str], str] = {}
+        stop._far(order, robots)
+        assert robots == {(60, ""): ""}
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["/mouth_driver in ROS domain 60: all motors stopped"] * 2
+
+
+@pytest.mark.parametrize(
+    ("success", "message"), [(None, "does not answer: cut the robot's power"), (False, "is down")]
+)
+def test_a_robot_that_did_not_stop_is_a_problem(success: bool | None, message: str) -> None:
+    others = [driver(61, "/mouth_driver", True), driver(60, "/left/mouth_driver", True)]
+    robots: dict[tuple[int, str], str] = {}
+    stop._far([*others, driver(60, "/mouth_driver", success)], robots)
+    assert message in robots.pop((60, ""))
+    assert set(robots.values()) == {""}
+
+
+def test_a_robot_that_did_it_directly_needs_no_answer_over_the_graph() -> None:
+    robots = stop._near([Answer("sim", 60, "/left", True, "all motors stopped")])
+    stop._far([driver(60, "/left/mouth_driver", None), driver(60, "/eye_driver", None)], robots)
+    assert robots[60, "/left"] == ""
+    assert "does not answer" in robots[60, ""]
+
+
+def test_a_driver_that_was_not_even_called_did_not_stop() -> None:
+    robots: dict[tuple[int, str], str] = {}
+    stop._far([stop._Driver(60, "/eye_driver", None)], robots)
+    assert "does not answer" in robots[60, ""]
+
+
+# -- the short way ---------------------------------------------------------------------------
+
+
+def test_every_door_is_knocked_at_and_those_of_the_dead_are_taken_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    orders: list[tuple[str, bool]] = []
+
+    def act(name: str, stop: bool) -> Answer:
+        orders.append((name, stop))
+        return Answer(name, 60, "", stop, "well")
+
+    doors = [Door(partial(act, name)) for name in ("a", "b")]
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "emo-0-estop-1-0.sock"))
+    (tmp_path / "emo-0-estop-2-0.sock").mkdir()
+    answers = list(knock(stop=True))
+    assert [answer.robot for answer in answers if isinstance(answer, Answer)] == ["a", "b"]
+    assert [answer.done for answer in knock(stop=False) if isinstance(answer, Answer)] == [
+        False
+    ] * 2
+    assert orders == [("a", True), ("b", True), ("a", False), ("b", False)]
+    for door in doors:
+        door.close()
+    assert not [answer for answer in knock(stop=True) if isinstance(answer, Answer)]
+    assert [path.name for path in tmp_path.iterdir()] == ["emo-0-estop-2-0.sock"]
+
+
+def test_a_door_survives_callers_that_say_nothing_sensible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    door = Door(lambda stop: Answer("a", 60, "", True, "well"))
+    (path,) = tmp_path.iterdir()
+    for words in (b"", b"dance\n", b"x" * 1000):
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(str(path))
+            caller.sendall(words)
+    assert [type(answer) for answer in knock(stop=True)] == [Answer]
+    door.close()
+
+
+def test_running_domains_are_those_whose_locks_are_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ros_domain._lock(61).touch()  # left by one that is gone
+    assert ros_domain.running_domains() == set()
+    held = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, ros_domain._lock(60), ros_domain.graph_lock("5", "a/b")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert held.stdout is not None
+    held.stdout.readline()
+    assert ros_domain.running_domains() == {60, 5}
+    held.communicate()
+    assert ros_domain.running_domains() == set()
+
+
+_HOLD = """
+import fcntl, sys
+files = [open(path, "a") for path in sys.argv[1:]]
+for file in files:
+    fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+# -- on the graph ----------------------------------------------------------------------------
+
+
+#: Nobody else's.
+NOBODYS_DOMAIN = "101"
+
+
+def emo_stop(folder: Path, *options: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    """`./emo stop` in a shell of another ROS domain, and how long it took.
+
+    Its locks are those in `folder`: a robot that somebody else runs on this machine is left alone.
+    """
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "TMPDIR": str(folder),
+        "ROS_DOMAIN_ID": NOBODYS_DOMAIN,
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    }
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from emo.cli import main; sys.exit(main())",
+         "stop", *options],
+        env=environment, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    return done, time.monotonic() - began
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[Any]:
+    """The head of two drivers in this process, in a domain of their own that `tmp_path` tells."""
+    rclpy = pytest.importorskip("rclpy", reason="ROS is not set up")
+    pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built")
+    from emo_motor_drivers import drivers
+    from emo_nodekit.running import Spinner
+
+    environment = dict(os.environ)
+    os.environ.update(ros_domain.domain_environment(os.environ, None))
+    rclpy.init(args=[])
+    nodes = drivers.create_nodes(namespace="left")
+    spinner = Spinner(nodes)
+    spinner.start()
+    (door,) = Path(tempfile.gettempdir()).glob(f"emo-*-estop-{os.getpid()}-*.sock")
+    (tmp_path / door.name).symlink_to(door)
+    lock = tmp_path / ros_domain.graph_lock(os.environ["ROS_DOMAIN_ID"], "left").name
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield nodes[0]._head
+    spinner.stop()
+    rclpy.try_shutdown()
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+@pytest.mark.ros
+def test_a_shell_stops_and_releases_the_robot(head: Any, tmp_path: Path) -> None:
+    until(lambda: head.torque_on)
+    done, seconds = emo_stop(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    number = os.environ["ROS_DOMAIN_ID"]
+    assert done.stdout == f"robot 'sim' in ROS domain {number}: all motors stopped\n"
+    assert head.estopped
+    assert seconds < 10.0  # 1 s on a machine that has nothing else to do
+    until(lambda: not head.torque_on)
+    assert head.command({"jaw": 1.0}) is None
+    done, _ = emo_stop(tmp_path, "--release")
+    assert done.returncode == 0 and "released" in done.stdout
+    assert head.torque_on and not head.estopped
+
+
+@pytest.mark.ros
+def test_a_robot_of_another_machine_is_found_on_the_graph(head: Any, tmp_path: Path) -> None:
+    for door in tmp_path.glob("*.sock"):
+        door.unlink()
+    for _ in range(3):  # discovery may take longer than we wait, on a machine that is overloaded
+        done, _ = emo_stop(tmp_path)
+        if done.returncode == 0:
+            break
+    assert "/left/" in done.stdout and "_driver" in done.stdout
+    assert head.estopped
+
+
+@pytest.mark.ros
+def test_a_robot_whose_line_is_down_is_not_released(head: Any, tmp_path: Path) -> None:
+    head.estop()
+    with head._lock:
+        head._lost(EmoError("unplugged"))
+    head._delay_s = 60.0
+    done, _ = emo_stop(tmp_path, "--release")
+    assert done.returncode == 1
+    assert "unplugged" in done.stderr and "Traceback" not in done.stderr
+    assert head.estopped
+
+
+@pytest.mark.ros
+def test_without_a_driver_it_is_an_error(tmp_path: Path) -> None:
+    pytest.importorskip("rclpy", reason="ROS is not set up")
+    done, seconds = emo_stop(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("emo: error: no motor driver in ROS domain 101:")
+    assert seconds < 10.0
