@@ -212,6 +212,17 @@ def test_half_a_packet_costs_one_step(make: Make) -> None:
         np.testing.assert_allclose(rig.settle(goal), goal, atol=0.02)
 
 
+def test_an_answer_that_comes_too_late_is_not_that_to_the_next_question(make: Make) -> None:
+    with make() as rig:
+        rig.bus.torque(True)
+        sent = rig.bus.write(rig.robot.neutral)
+        pulse = int(maestro.QUARTERS * 1500).to_bytes(2, "little")
+        rig.line.answers = lambda data: pulse + data  # of the question before
+        assert rig.bus.telemetry(0).fault == ""
+        rig.line.answers = lambda data: (b"\x20\x00" if data[1] > 1 else b"") + data
+        np.testing.assert_allclose(rig.bus.read([1])[1], sent[1])
+
+
 @pytest.mark.parametrize("fault", [half, silence])
 def test_nobody_answers(make: Make, fault: Callable[[bytes], bytes]) -> None:
     with make() as rig:

@@ -193,11 +193,21 @@ class MaestroBus(ServoBus):
         raise silent(self.description, "no Maestro answers")
 
     def _ask(self, request: bytes) -> int | None:
-        return self._line.ask(request, 2, self._patience_s, _word)
+        """The answer's two bytes as a number.
 
+        Answers do not say to what. One that comes too late meets the next question, and is told
+        from its answer by its size: no pulse is as short as the error register is large.
+        """
+        errors = request[0] == GET_ERRORS
 
-def _word(data: bytes) -> int | None:
-    return data[0] | data[1] << 8 if len(data) >= 2 else None
+        def find(data: bytes) -> int | None:
+            for low, high in zip(data[::2], data[1::2], strict=False):
+                word = low | high << 8
+                if errors == (word < 1 << len(ERRORS)) or word == 0:
+                    return word
+            return None
+
+        return self._line.ask(request, 2, self._patience_s, find)
 
 
 def _runs(channels: Sequence[int]) -> list[list[int]]:
