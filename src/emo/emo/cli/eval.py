@@ -161,6 +161,8 @@ def _print_lipsync(figures: dict[str, Any]) -> None:
     print("\nlips+jaw error / static face's error: " + ("-" if ratio is None else f"{ratio:.3f}"))
     for name, why in figures["baselines_unavailable"].items():
         print(f"no {LABELS.get(name, name)}: {why}")
+    if figures["sync"] is not None:
+        _print_sync(figures["sync"])
     if "closed_loop" in figures:
         loop = figures["closed_loop"]
         print(f"\nclosed loop, {loop['clips']} clips, servo lag {loop['servo_lag_ms']:.0f} ms")
@@ -170,6 +172,16 @@ def _print_lipsync(figures: dict[str, Any]) -> None:
                 for key, value in loop[who].items()
             )
             print(f"  driven by the {who}: {line}")
+
+
+def _print_sync(sync: dict[str, float | None]) -> None:
+    keys = ("offset_abs_ms", "offset_sd_ms", "model_lag_ms", "model_abs_lag_ms")
+    off, spread, lag, absolute = (_number(sync[key], 0, 1) for key in keys)
+    print(
+        f"the clips' own sound is off their picture by {off} ms (mean of absolute values; a "
+        f"deviation of {spread} ms without chance); less that, the model's lag is {lag} ms, "
+        f"absolute {absolute} ms"
+    )
 
 
 def _cell(scores: dict[str, float | None] | None, key: str, digits: int) -> str:

@@ -12,6 +12,7 @@ from emo_core.errors import EmoError
 from emo_core.evaluation.baselines import FITTED, Baseline, StaticFace, shifted
 from emo_core.evaluation.clips import ClipSet, EvalClip, Progress
 from emo_core.evaluation.metrics import average, score_clip
+from emo_core.evaluation.sync import Sync, SyncReference
 
 Array = NDArray[np.float32]
 Scores = dict[str, float]
@@ -30,6 +31,7 @@ class Evaluation:
     skipped: dict[str, str]
     training_source: str
     unavailable: dict[str, str] = field(default_factory=dict)  # baseline -> why it is missing
+    sync: Sync | None = None  # the clips' own; None without training clips
 
     def means(self, who: str) -> tuple[Scores, dict[str, int]]:
         """Means over clips of "model" or a baseline, and how many clips each metric lacks."""
@@ -55,6 +57,7 @@ class Evaluation:
             "error_over_static": finite({"x": self.error_over_static})["x"],
             "baselines": baselines | dict.fromkeys(self.unavailable, None),
             "baselines_unavailable": self.unavailable,
+            "sync": self.sync and self.sync.as_json([s["lag_ms"] for s in self.per_clip["model"]]),
         }
 
 
@@ -111,8 +114,9 @@ def evaluate(clips: ClipSet, predict: Predictor, progress: Progress | None = Non
             )
         if progress:
             progress(index + 1, len(scored), "scoring")
+    sync = Sync.of(scored, SyncReference(clips.training)) if clips.training else None
     return Evaluation(
-        scored, predictions, per_clip, clips.skipped, clips.training_source, unavailable
+        scored, predictions, per_clip, clips.skipped, clips.training_source, unavailable, sync
     )
 
 

@@ -176,6 +176,10 @@ def table(
     return "\n".join(lines)
 
 
+def _figures(heading: str, figures: object) -> str:
+    return f"\n## {heading}\n\n```json\n{json.dumps(figures, indent=1)}\n```\n" if figures else ""
+
+
 def write_report(evaluation: Evaluation, out: Path, figures: Mapping[str, object]) -> list[Path]:
     """`report.md`, `report.json`, `clips.csv` and three pictures in OUT; returns what it wrote."""
     out.mkdir(parents=True, exist_ok=True)
@@ -191,7 +195,6 @@ def write_report(evaluation: Evaluation, out: Path, figures: Mapping[str, object
     (out / "clips.csv").write_text("\n".join(lines) + "\n")
     means = {name: evaluation.means(name)[0] for name in LABELS if name in evaluation.per_clip}
     skipped = "".join(f"- {name}: {why}\n" for name, why in sorted(evaluation.skipped.items()))
-    closed = figures.get("closed_loop")
     (out / "report.md").write_text(
         f"# Lip sync on {len(evaluation.clips)} clips\n\n"
         f"Lips+jaw error / static face's error: **{evaluation.error_over_static:.3f}**\n\n"
@@ -199,7 +202,8 @@ def write_report(evaluation: Evaluation, out: Path, figures: Mapping[str, object
         f"Baselines fitted on: {evaluation.training_source}.\n\n"
         "![Model and baselines](bars.png)\n\n![Mouth opening](curves.png)\n\n"
         "![Error by landmark](error_map.png)\n"
-        + (f"\n## Closed loop\n\n```json\n{json.dumps(closed, indent=1)}\n```\n" if closed else "")
+        + _figures("Closed loop", figures.get("closed_loop"))
+        + _figures("Sync of the clips", figures.get("sync"))
         + (f"\n## Clips left out\n\n{skipped}" if skipped else "")
     )
     names = ("report.md", "report.json", "clips.csv", "bars.png", "curves.png", "error_map.png")
