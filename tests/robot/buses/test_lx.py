@@ -193,6 +193,12 @@ def test_an_answer_among_garbage_is_found(rig: Rig) -> None:
     np.testing.assert_allclose(rig.bus.read(), rig.robot.neutral, atol=ONE_STEP)
 
 
+def test_an_adapter_that_echoes(rig: Rig) -> None:
+    rig.line.answers = lambda data: lx.packet(data[2], lx.Command(data[4])) + data
+    np.testing.assert_allclose(rig.bus.read(), rig.robot.neutral, atol=ONE_STEP)
+    assert rig.bus.telemetry(0).temperature_c == 35.0
+
+
 def test_garbage_between_requests_is_dropped(rig: Rig) -> None:
     for _ in range(5):
         rig.line.noise(bytes(range(256)))
