@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
+from emo_core.face.topology import NUM_LANDMARKS
 from emo_core.paths import config_dir
 from emo_core.robot import DEFAULT_ROBOT
 from emo_core.robot._section import Section
@@ -28,8 +29,18 @@ BUSES = ("sim", "lx", "maestro", "dynamixel", "feetech", "pca9685")
 FAKE_PORT = "fake"
 #: Angles of the eyeballs: motors that the inverse model never drives.
 GAZE_AXES = ("yaw", "pitch")
+#: Ways in the picture, in the metric frame's axes.
+WAYS = {"up": (0.0, 1.0), "down": (0.0, -1.0), "left": (-1.0, 0.0), "right": (1.0, 0.0)}
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What a rising command does in the camera's picture: a FaceMesh point goes some `WAYS`."""
+
+    point: int
+    way: str
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,7 @@ class Motor:
         latency_s: from a write to its motion, as calibrated; only differences matter.
         gaze: "yaw" or "pitch" of an eyeball, which follows gaze and never the inverse model; ""
             for all others.
+        moves: its direction, which `./emo calibrate` checks; None: not said.
     """
 
     name: str
@@ -60,6 +72,7 @@ class Motor:
     raw: tuple[float, float] | None = None
     latency_s: float = 0.0
     gaze: str = ""
+    moves: Moves | None = None
 
 
 @dataclass(frozen=True)
@@ -308,6 +321,7 @@ def _motors(top: Section) -> tuple[Motor, ...]:
             raw=_raw(entry) if entry.has("raw") else None,
             latency_s=entry.number("latency_s", 0.0, 1.0) if entry.has("latency_s") else 0.0,
             gaze=entry.text("gaze", GAZE_AXES) if entry.has("gaze") else "",
+            moves=_moves(entry.section("moves")) if entry.has("moves") else None,
         )
         entry.done()
         low, high = motor.limits
@@ -335,6 +349,12 @@ def _raw(entry: Section) -> tuple[float, float]:
     if first == second:
         raise entry.error("raw", f"is {first:g} at both ends", "give two numbers that differ")
     return first, second
+
+
+def _moves(entry: Section) -> Moves:
+    moves = Moves(entry.integer("point", 0, NUM_LANDMARKS - 1), entry.text("way", tuple(WAYS)))
+    entry.done()
+    return moves
 
 
 def _interlocks(top: Section, motors: tuple[Motor, ...]) -> tuple[Interlock, ...]:
