@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -304,8 +305,7 @@ def _come_home(witness: Witness, rng: np.random.Generator, now: float) -> None:
         raise BrokenPromiseError("the watchdog does not bring it home")
 
 
-def _run_chunk(first: int, count: int) -> tuple[int, list[str]]:
-    robots = shipped_robots()
+def _run_chunk(robots: list[RobotDescription], first: int, count: int) -> tuple[int, list[str]]:
     results = [run_case(seed, robots) for seed in range(first, first + count)]
     return sum(steps for steps, _ in results), [text for _, text in results if text]
 
@@ -318,16 +318,17 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    robots = shipped_robots()
     start = time.monotonic()
     firsts = range(args.seed, args.seed + args.cases, CHUNK)
     counts = [min(CHUNK, args.seed + args.cases - first) for first in firsts]
     with ProcessPoolExecutor(args.workers) as pool:
-        results = list(pool.map(_run_chunk, firsts, counts))
+        results = list(pool.map(partial(_run_chunk, robots), firsts, counts))
     broken = [text for _, texts in results for text in texts]
     figures = {
         "cases": args.cases,
         "steps": sum(steps for steps, _ in results),
-        "robots": [robot.name for robot in shipped_robots()],
+        "robots": [robot.name for robot in robots],
         "violations": len(broken),
         "first_violations": broken[:10],
         "wall_s": round(time.monotonic() - start, 1),
