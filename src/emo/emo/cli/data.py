@@ -2,6 +2,8 @@
 
 `prepare`: each video of a folder is tracked by FaceMesh, aligned, and kept with its sound and
 log-mel as one npz; a run that was cut short goes on where it stopped.
+`expressions`: where expressions set off and peak in the videos of a folder, with the curves that
+tell; the tracked clips are what `./emo train predictive` learns from.
 `canonical`: the canonical face and the mirror table, from videos of several people. It is frozen:
 a new one makes every model new.
 """
@@ -14,11 +16,14 @@ import sys
 from pathlib import Path
 
 from emo.cli import add_json
+from emo_core.errors import EmoError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="prepare|canonical")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="prepare|expressions|canonical"
+    )
     prepare = actions.add_parser("prepare", help="videos to landmarks, sound and log-mel")
     prepare.add_argument("dir", type=Path, metavar="DIR", help="folder of videos")
     prepare.add_argument(
@@ -27,6 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prepare.add_argument("--clips", nargs="+", metavar="NAME", help="only these, without suffix")
     prepare.add_argument("--jobs", type=int, help="processes (default: all cores)")
     add_json(prepare)
+    expressions = actions.add_parser("expressions", help="find expressions, and draw the curves")
+    expressions.add_argument(
+        "dir", type=Path, metavar="DIR", help="videos, with sound or without, or prepared clips"
+    )
+    expressions.add_argument(
+        "-o", "--out", type=Path, help="where to (default: data/expressions/<name of DIR>)"
+    )
+    expressions.add_argument(
+        "--curves", type=int, default=20, metavar="N", help="draw N clips, spread (default: 20)"
+    )
+    add_json(expressions)
     canonical = actions.add_parser("canonical", help="a new canonical face")
     canonical.add_argument("dirs", type=Path, nargs="+", metavar="DIR", help="one for each person")
     canonical.add_argument("-o", "--out", type=Path, required=True, help="folder to write to")
@@ -37,14 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
-    return _prepare(args) if args.action == "prepare" else _canonical(args)
+    actions = {"prepare": _prepare, "expressions": _expressions, "canonical": _canonical}
+    return actions[args.action](args)
 
 
 def _prepare(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from emo_core.data.prepare import prepare_folder, videos_in
-    from emo_core.errors import EmoError
 
     if args.jobs is not None and args.jobs < 1:
         raise EmoError(f"--jobs {args.jobs}: give at least 1")
@@ -66,6 +82,47 @@ def _prepare(args: argparse.Namespace) -> int:
         print(f"{out}: {done} clips prepared, {len(bad)} skipped (see bad_clips.json)")
     if not done:
         raise EmoError(f"no clip of {args.dir} could be used: see {out / 'bad_clips.json'}")
+    return 0
+
+
+def _expressions(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from emo_core.data.faces import load_faces, prepared
+    from emo_core.evaluation.clips import spread
+    from emo_core.mimic.expressions import curves, find_expressions
+    from emo_core.viz.curves import plot_selection
+
+    if args.curves < 0:
+        raise EmoError(f"--curves {args.curves}: give 0 or more")
+    out: Path = args.out or Path("data/expressions") / args.dir.resolve().name
+    folder, work = prepared(args.dir, out)
+    quiet = not sys.stderr.isatty()
+    bad = {name: why for name, why in tqdm(work, unit="clip", disable=quiet) if why is not None}
+    clips = load_faces(folder)
+    drawn = {clip.name for clip in spread(clips, args.curves)} if args.curves else set()
+    out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list[dict[str, float]]] = {}
+    for clip in tqdm(clips, unit="clip", disable=quiet):
+        ones = find_expressions(clip.landmarks)
+        found[clip.name] = [
+            {"inputs": one.inputs[0], "activation": one.activation, "peak": one.peak,
+             "rise_mm": round(one.rise, 3)} for one in ones
+        ]  # fmt: skip
+        if clip.name in drawn:
+            (out / "curves").mkdir(exist_ok=True)
+            path = out / "curves" / f"{clip.name}.png"
+            plot_selection(path, clip.name, curves(clip.landmarks), ones)
+    table = out / "expressions.json"
+    table.write_text(json.dumps(found, indent=1) + "\n")
+    count = sum(map(len, found.values()))
+    if args.json:
+        figures = {"folder": str(folder), "clips": len(clips), "expressions": count}
+        print(json.dumps({**figures, "table": str(table), "skipped": bad}))
+    else:
+        print(f"{table}: {count} expressions in {len(clips)} clips; curves in {out / 'curves'}")
+    for why in bad.values():
+        print(f"skipped {why}", file=sys.stderr)
     return 0
 
 

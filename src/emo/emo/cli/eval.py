@@ -12,7 +12,8 @@ from emo.cli import add_json, add_robot, quiet_native
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`eval lipsync DIR`, `eval apc DIR`, `eval skew FILM [SPEECH]`."""
+    """`eval lipsync DIR`, `eval apc DIR`, `eval skew FILM [SPEECH]`, `eval predictive DIR...`,
+    `eval inverse`."""
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     lipsync = what.add_parser(
         "lipsync",
@@ -70,7 +71,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     skew.add_argument(
         "--window", type=float, default=3.0, metavar="S", help="length of a window in s (default 3)"
     )
-    for command in (lipsync, apc, skew):
+    predictive = what.add_parser(
+        "predictive",
+        help="the face that is coming, from the last frames",
+        description="Error against the coming peak, lead over plain mimicry, and false alarms. "
+        "Of people the model was trained on, the test clips are scored; expressions are composed "
+        "on the faces of the others.",
+    )
+    predictive.add_argument(
+        "dirs", type=Path, nargs="+", metavar="DIR",
+        help="a folder for each group of people: prepared clips, or videos",
+    )  # fmt: skip
+    predictive.add_argument("--model", type=Path, help="folder (default: models/predictive)")
+    predictive.add_argument(
+        "--composed", type=int, default=400, metavar="N", help="expressions (default: 400)"
+    )
+    predictive.add_argument(
+        "--calm-minutes", type=float, default=10.0, metavar="M", help="default: 10"
+    )
+    predictive.add_argument("--out", type=Path, metavar="DIR", help="write plots")
+    inverse = what.add_parser(
+        "inverse",
+        help="landmarks to motor commands, on babbling held out",
+        description="Error of the robot's inverse model on babbling it was not trained on, beside "
+        "baselines; faces executed again on the simulated robot; and how fast it is.",
+    )
+    add_robot(inverse)
+    inverse.add_argument("--data", type=Path, help="babbling (default: ./emo babble's)")
+    inverse.add_argument("--model", type=Path, help="folder (default: models/<its name>)")
+    inverse.add_argument(
+        "--faces", type=int, default=200, metavar="N", help="to execute again (default: 200)"
+    )
+    inverse.add_argument("--out", type=Path, metavar="DIR", help="write plots")
+    for command in (lipsync, apc, skew, predictive, inverse):
         add_json(command)
         # Also after WHAT, where it is typed; without a default, which would undo the one before.
         command.add_argument(
@@ -82,7 +115,14 @@ def run(args: argparse.Namespace) -> int:
     """Run the evaluation asked for."""
     if not args.debug:
         quiet_native()
-    return {"lipsync": _lipsync, "apc": _apc, "skew": _skew}[args.what](args)
+    commands = {
+        "lipsync": _lipsync,
+        "apc": _apc,
+        "skew": _skew,
+        "predictive": _predictive,
+        "inverse": _inverse,
+    }
+    return commands[args.what](args)
 
 
 def _progress(done: int, total: int, what: str) -> None:
@@ -232,3 +272,77 @@ def _skew(args: argparse.Namespace) -> int:
         f"{figures['noticed_share']:.0%} of the windows"
     )
     return 0
+
+
+def _predictive(args: argparse.Namespace) -> int:
+    from emo_core.data.faces import load_faces, prepared
+    from emo_core.errors import EmoError
+    from emo_core.evaluation.predictive import evaluate_predictive
+    from emo_core.mimic.predictive import NAME, REMEDY, PredictiveModel
+    from emo_core.models import read_config
+    from emo_core.paths import models_dir
+
+    if args.composed < 1 or not args.calm_minutes >= 0.5:
+        raise EmoError("--composed must be at least 1, --calm-minutes at least 0.5")
+    folder = args.model or models_dir() / NAME
+    model = PredictiveModel.load(folder)
+    trained_on = read_config(folder, REMEDY).get("provenance", {}).get("people", [])
+    groups, strangers = {}, []
+    for given in args.dirs:
+        name = given.resolve().name
+        place, work = prepared(given, Path("data/expressions") / name)
+        for _, why in work:
+            if why is not None:
+                print(f"skipped {why}", file=sys.stderr)
+        groups[name] = load_faces(place, "test" if name in trained_on else None)
+        if name not in trained_on:
+            strangers.append(name)
+    figures = evaluate_predictive(
+        model,
+        groups,
+        strangers or list(groups),
+        args.composed,
+        args.calm_minutes,
+        _progress,
+    )
+    figures = {"trained_on": trained_on, "strangers": strangers, **figures}
+    if args.out is not None:
+        from emo_core.evaluation.predictive_plots import plot_predictive
+
+        args.out.mkdir(parents=True, exist_ok=True)
+        for path in plot_predictive(figures, args.out):
+            print(f"wrote {path}", file=sys.stderr)
+    if args.json:
+        print(json.dumps(figures, indent=1))
+    else:
+        _print_predictive(figures)
+    return 0
+
+
+def _print_predictive(figures: dict[str, Any]) -> None:
+    whom = ", ".join(figures["strangers"]) or "no people but those trained on: give others' clips"
+    print(f"{'error at the peak, mean of 113 points':40}{'onsets':>8}{'hold, mm':>10}", end="")
+    names = {"model": "model", "answer": "answer", "linear": "linear", "random": "random"}
+    print("".join(f"{heading:>9}" for heading in names.values()) + "  over hold")
+    rows = {"filmed, talking": figures["filmed"]}
+    rows |= {f"  {name}": row for name, row in figures["filmed_by_group"].items()}
+    rows[f"composed on {whom}"] = figures["composed"]
+    for label, row in rows.items():
+        if not row["onsets"]:
+            print(f"{label:40}{0:>8}")
+            continue
+        cells = "".join(_number(row["over_hold"][name], 9, 3) for name in names)
+        print(f"{label:40}{row['onsets']:>8}{row['error_mm']['hold']:>10.2f}{cells}")
+    lead = figures["lead"]
+    ends = lead["final_error_mm"]
+    print(
+        f"\nhalf of a composed expression earlier than plain mimicry: median "
+        f"{lead['median_ms']:.0f} ms (p10 {lead['p10_ms']:.0f}, p90 {lead['p90_ms']:.0f}); error "
+        f"when complete {ends['answer']:.2f} mm, mimicry {ends['mimicry']:.2f} mm"
+    )
+    print("\nalarms: the answer 1 mm ahead of the face. False: the face does not follow")
+    for name, row in figures["false_alarms"].items():
+        print(
+            f"  {name.replace('_', ', '):14}{row['minutes']:>7.1f} min {row['alarms']:>6} alarms, "
+            f"{row['false_per_minute']:.2f} false a minute"
+        )

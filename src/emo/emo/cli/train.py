@@ -1,4 +1,4 @@
-"""Train the models: APC, Audio2Landmark, inverse. Needs torch, installed at the first use.
+"""Train the models: APC, Audio2Landmark, inverse, predictive. Torch is installed at first use.
 
 `docs/training.md` has the commands that made the shipped models, their times and their results.
 """
@@ -27,7 +27,7 @@ def count(text: str) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     models = parser.add_subparsers(
-        dest="model", required=True, metavar="apc|audio2landmark|inverse"
+        dest="model", required=True, metavar="apc|audio2landmark|inverse|predictive"
     )
     apc = models.add_parser("apc", help="the speech representation")
     apc.add_argument("--speech", type=Path, nargs="+", required=True, help="folders of recordings")
@@ -55,21 +55,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inverse = models.add_parser("inverse", help="landmarks to motor commands, for one robot")
     add_robot(inverse)
     inverse.add_argument("--data", type=Path, help="babbling (default: ./emo babble's)")
+    inverse.add_argument(
+        "--recipe", choices=["imagined", "published", "residual"], default="imagined",
+        help="published, residual: networks to compare with, learned from the frames as they are",
+    )  # fmt: skip
     inverse.add_argument("--seed", type=int, default=0)
     inverse.add_argument("-o", "--out", type=Path, help="model folder (default: models/<name>)")
+    predictive = models.add_parser("predictive", help="a face's last frames to the coming peak")
+    predictive.add_argument(
+        "--clips", type=Path, nargs="+", required=True, metavar="DIR",
+        help="a folder for each person: prepared clips, or videos, with sound or without",
+    )  # fmt: skip
+    predictive.add_argument("--steps", type=count, help="training steps (default: the recipe's)")
+    predictive.add_argument("--seed", type=int, default=0)
+    predictive.add_argument("--threads", type=count, default=1, help="default: 1")
+    predictive.add_argument("-o", "--out", type=Path, help="folder (default: models/predictive)")
     for sub in (apc, a2l):
         sub.add_argument(
             "--work", type=Path, help="checkpoints and logs (default: runs/<model folder's name>)"
         )
         sub.add_argument("--threads", type=count, default=os.cpu_count(), help="default: all cores")
-    for sub in (a2l, inverse):
+    for sub in (a2l, inverse, predictive):
         add_json(sub)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and say what came of it."""
     ensure("train", "./emo train")
-    return {"apc": _apc, "audio2landmark": _audio2landmark, "inverse": _inverse}[args.model](args)
+    trainers = {
+        "apc": _apc,
+        "audio2landmark": _audio2landmark,
+        "inverse": _inverse,
+        "predictive": _predictive,
+    }
+    return trainers[args.model](args)
 
 
 def _apc(args: argparse.Namespace) -> int:
@@ -115,10 +134,11 @@ def _audio2landmark(args: argparse.Namespace) -> int:
 
 
 def _inverse(args: argparse.Namespace) -> int:
+    from emo_core.evaluation.inverse import evaluate_inverse
     from emo_core.paths import models_dir
     from emo_core.robot.babbling import Babble, default_path
     from emo_core.robot.description import RobotDescription
-    from emo_core.training.inverse import train_inverse
+    from emo_core.training.inverse import RECIPES, train_inverse
 
     robot = RobotDescription.load(args.robot)
     data = Babble.load(args.data or default_path(robot))
@@ -127,11 +147,11 @@ def _inverse(args: argparse.Namespace) -> int:
     def progress(step: int, steps: int, error: float) -> None:
         print(f"step {step} of {steps}: validation L1 {error:.4f}", file=sys.stderr)
 
-    figures = train_inverse(robot, data, out, args.seed, progress=progress)
-    print(json.dumps(figures) if args.json else f"{out}: " + _sentence(figures))
+    validation = train_inverse(robot, data, out, args.seed, RECIPES[args.recipe], progress)
+    figures = evaluate_inverse(robot, data, out, torch=False).as_json()
+    figures = {"recipe": args.recipe, "validation_l1": validation, **figures}
+    baselines = figures["baselines"]
+    rest = ", ".join(f"{name} {error['l1']:.4f}" for name, error in baselines.items())
+    text = f"{out}: L1 {figures['l1']:.4f} on held-out babbling; {rest}"
+    print(json.dumps(figures) if args.json else text)
     return 0
-
-
-def _sentence(figures: dict[str, float]) -> str:
-    names = ("l1", "nearest_neighbour", "random")
-    return ", ".join(f"{name} {figures[name]:.4f}" for name in names)

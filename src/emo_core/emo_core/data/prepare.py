@@ -69,8 +69,11 @@ class Clip:
             ) from None
 
 
-def prepare_clip(video: str | Path) -> Clip:
+def prepare_clip(video: str | Path, sound: bool = True) -> Clip:
     """Track one video and decode its sound.
+
+    Args:
+        sound: it must have some; else a video without is taken as well, its sound empty.
 
     Raises:
         EmoError: not a video, no sound, a face in under 80 % of the frames.
@@ -80,8 +83,12 @@ def prepare_clip(video: str | Path) -> Clip:
     if share < _MIN_VALID:
         raise EmoError(f"{video}: a face in only {share:.0%} of the frames")
     landmarks, pose, valid = resample(track, FPS)
-    audio = load_audio(video)
-    audio = audio[: len(landmarks) * FRAME]
+    try:
+        audio = load_audio(video)[: len(landmarks) * FRAME]
+    except EmoError:
+        if sound:
+            raise
+        audio = np.zeros(0, np.float32)
     mel = LogMel().feed(audio)
     return Clip(Path(video).stem, landmarks, pose, valid, audio, mel)
 
@@ -134,9 +141,18 @@ def videos_in(folder: Path) -> list[Path]:
 
 
 def prepare_folder(
-    folder: Path, out: Path, names: Sequence[str] | None = None, jobs: int | None = None
+    folder: Path,
+    out: Path,
+    names: Sequence[str] | None = None,
+    jobs: int | None = None,
+    sound: bool = True,
 ) -> Iterator[tuple[str, str | None]]:
     """Prepare the videos of a folder on all cores, skipping what is there already.
+
+    Args:
+        names: only these, without suffix.
+        jobs: processes; None: one for each core.
+        sound: as for `prepare_clip`.
 
     Yields:
         (name, None) for each clip done, (name, reason) for each one that cannot be used. The
@@ -151,7 +167,7 @@ def prepare_folder(
         if (out / f"{video.stem}.npz").exists():
             yield video.stem, None
         else:
-            pending.append((str(video), str(out / f"{video.stem}.npz")))
+            pending.append((str(video), str(out / f"{video.stem}.npz"), sound))
     bad: dict[str, str] = {}
     jobs = min(jobs or os.cpu_count() or 1, max(1, len(pending)))
     context = multiprocessing.get_context("spawn")
@@ -169,11 +185,11 @@ def _quiet() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MediaPipe's start-up chatter
 
 
-def _prepare_one(paths: tuple[str, str]) -> tuple[str, str | None]:
-    video, out = paths
+def _prepare_one(job: tuple[str, str, bool]) -> tuple[str, str | None]:
+    video, out, sound = job
     name = Path(video).stem
     try:
-        save_clip(prepare_clip(video), Path(out))
+        save_clip(prepare_clip(video, sound), Path(out))
     except EmoError as error:
         return name, str(error)
     return name, None

@@ -132,12 +132,13 @@ def _export(
         dynamo=False,
     )
     model = onnx.load(str(path))
-    _store_half(model)
+    store_half(model)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
 
 
-def _store_half(model: onnx.ModelProto) -> None:
+def store_half(model: onnx.ModelProto) -> None:
+    """Store large weights in half precision, in place: a Cast makes single of them again."""
     casts = []
     for tensor in model.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT:

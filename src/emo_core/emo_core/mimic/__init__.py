@@ -1,0 +1,1 @@
+"""From a face on camera to the face it is about to make."""
