@@ -11,7 +11,7 @@ import pytest
 from emo_core.errors import EmoError
 from emo_core.robot.bus import Telemetry
 from emo_core.robot.description import Protection, RobotDescription
-from emo_core.robot.protection import LONGEST_FACTOR, SILENT_AFTER, Protector
+from emo_core.robot.protection import LONGEST_FACTOR, Protector
 
 
 @pytest.fixture
@@ -96,10 +96,14 @@ def test_faults_rest_a_motor_and_are_tried_again(protector: Protector) -> None:
     assert protector.resting(13.0) and not protector.resting(14.0)
 
 
-def test_one_answer_missed_is_noise_and_more_are_silence(protector: Protector) -> None:
-    for k in range(SILENT_AFTER):
+def test_answers_missed_now_and_then_are_noise_and_many_are_silence(protector: Protector) -> None:
+    protector.position(4, 0.5, 0.5, 0.0)
+    for k in range(1, 11):
         assert not protector.resting(0.1 * k)
         protector.position(4, 0.5, math.nan, 0.1 * k)
+        protector.position(5, 0.5, 0.5 if k == 5 else math.nan, 0.1 * k)
+    protector.position(6, 0.5, math.nan, 0.0)
+    protector.position(6, 0.5, math.nan, 9.0)  # long, but only twice
     assert protector.resting(1.0) == {4: "does not answer"}
     protector.position(4, 0.5, 0.5, 1.1)
     assert not protector.resting(1.2)  # back at once

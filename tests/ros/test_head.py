@@ -513,3 +513,24 @@ def test_a_motor_in_trouble_rests_and_the_others_go_on(
     assert not head.care.rested and bus.on.all()
     names = [line.split(":")[0].split()[0] for line in head.news]
     assert names == ["jaw", "jaw"] and "works again" in head.news[-1]
+
+
+def test_a_servo_that_did_not_take_torque_is_told_again(robot, start: Start) -> None:
+    bus = SpyBus(robot)
+    deaf, torque = {3}, bus.torque
+
+    def half_heard(on, motors=None):
+        torque(on, motors)
+        bus.on[list(deaf)] = False
+
+    bus.torque = half_heard  # type: ignore
+    head = start(robot, bus)
+    until(lambda: head.care.rested == {3: "torque is off"})
+    path = _drive(head, robot, 0.7)
+    assert np.ptp(np.delete(path, 3, axis=1), axis=0).min() > 0.2
+    assert 1 <= bus.log.count("torque on [3]") <= 4  # now and then
+    deaf.clear()
+    before = bus.x[3]
+    until(lambda: not head.care.rested)
+    first = head.command(everything(robot, 0.5)).positions[3]
+    assert abs(first - before) < 0.05  # from where it stands

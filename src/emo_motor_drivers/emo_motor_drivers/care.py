@@ -20,6 +20,8 @@ from emo_core.robot.safety import SafetyLayer
 TELEMETRY_S = 1.0
 #: One that does not answer costs a time-out each time: it is asked no more often than this.
 SILENT_S = 1.0
+#: A servo that did not take torque is asked to again after this time.
+TORQUE_S = 0.3
 SILENCE = "no servo answers: check their supply and the cable"
 
 
@@ -60,7 +62,8 @@ class Care:
         self._torque = False
         self.rested: dict[int, str] = {}
         self.limp: set[int] = set()
-        self._limp_at_s: dict[int, float] = {}
+        self._limp_at_s: dict[int, float] = {}  # of those that rest: when torque goes off
+        self._again_s: dict[int, float] = {}  # and when it may be tried again
 
     def seen(self, positions: NDArray[np.float64], now_s: float) -> None:
         """All servos were read at once: (M,), NaN for those that are silent."""
@@ -68,10 +71,18 @@ class Care:
             self._note(motor, float(positions[motor]), now_s)
 
     def sent(self, positions: NDArray[np.float64], now_s: float) -> None:
-        """What was written is all there is to know where a bus cannot tell."""
+        """What was really written: NaN for motors without torque, which were sent nothing.
+
+        Where a bus cannot tell, that is all there is to know of where the others are.
+        """
+        known = np.isfinite(positions)
         if not self._bus.tells_position:
-            known = np.isfinite(positions)  # a limp motor is sent nothing
             self.positions[known], self.times_s[known] = positions[known], now_s
+        for motor in np.flatnonzero(~known).tolist():
+            if motor not in self.limp:  # its servo was not heard when torque was switched on
+                self._begin_rest(motor, "torque is off", now_s)
+                self._let_go(motor)
+                self._again_s[motor] = now_s + TORQUE_S
 
     def look(self, now_s: float, torque: bool) -> bool:
         """Ask or order one thing of one servo (of all, where asking costs nothing).
@@ -127,25 +138,32 @@ class Care:
         wanted = self.protector.resting(now_s)
         for motor, why in wanted.items():
             if motor not in self.rested:
-                self._safety.rest(motor)
-                self._limp_at_s[motor] = now_s + self._ease_s
-                self._say(f"{self._names[motor]} rests: {why}. The other motors go on")
+                self._begin_rest(motor, why, now_s)
             self.rested[motor] = why
         for motor in sorted(self.rested):
-            if motor not in wanted:
+            if motor not in wanted and now_s >= self._again_s[motor]:
                 self._wake(motor)
                 return True
-            if motor not in self.limp and now_s >= self._limp_at_s[motor]:
+            if motor in wanted and motor not in self.limp and now_s >= self._limp_at_s[motor]:
                 self._bus.torque(False, [motor])
-                self.limp.add(motor)
-                self._safety.limp(motor, float(self.positions[motor]))
+                self._let_go(motor)
                 return True
         return False
+
+    def _begin_rest(self, motor: int, why: str, now_s: float) -> None:
+        self.rested[motor] = why
+        self._limp_at_s[motor], self._again_s[motor] = now_s + self._ease_s, now_s
+        self._safety.rest(motor)
+        self._say(f"{self._names[motor]} rests: {why}. The other motors go on")
+
+    def _let_go(self, motor: int) -> None:
+        self.limp.add(motor)
+        self._safety.limp(motor, float(self.positions[motor]))
 
     def _wake(self, motor: int) -> None:
         if motor in self.limp:
             self._bus.torque(True, [motor])
             self.limp.discard(motor)
-        del self.rested[motor], self._limp_at_s[motor]
+        del self.rested[motor], self._limp_at_s[motor], self._again_s[motor]
         self._safety.wake(motor, float(self.positions[motor]))
         self._say(f"{self._names[motor]} works again")

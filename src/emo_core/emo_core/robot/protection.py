@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from emo_core.robot.bus import Telemetry
 from emo_core.robot.description import RobotDescription
 
-#: A servo is silent after so many questions in a row without an answer: one may be noise.
-SILENT_AFTER = 3
+#: A servo is silent after so many questions in a row without an answer, over so long: a few may be
+#: lost to noise, or come too late on a busy host.
+SILENT_AFTER, SILENT_AFTER_S = 5, 1.0
 #: A motor that moved by this share of its stroke does not stall.
 MOVED = 0.02
 #: A rest within so long after the last one is twice as long, up to LONGEST_FACTOR times the first.
@@ -25,6 +26,8 @@ LONGEST_FACTOR = 16.0
 class _Motor:
     told: Telemetry = field(default_factory=Telemetry)
     unanswered: int = 0
+    answered_s: float | None = None  # or asked first
+    silent: bool = False
     anchor: float = math.nan  # where it stood when it moved last
     stalled_s: float = 0.0
     seen_s: float | None = None
@@ -49,9 +52,12 @@ class Protector:
         state = self._motors[motor]
         if math.isnan(measured):
             state.unanswered += 1
+            state.answered_s = now_s if state.answered_s is None else state.answered_s
+            long = now_s - state.answered_s >= SILENT_AFTER_S
+            state.silent = state.silent or (long and state.unanswered >= SILENT_AFTER)
             state.seen_s = None
             return
-        state.unanswered = 0
+        state.unanswered, state.answered_s, state.silent = 0, now_s, False
         gone_s = 0.0 if state.seen_s is None else now_s - state.seen_s
         state.seen_s = now_s
         if state.why or not abs(measured - state.anchor) <= MOVED:
@@ -71,7 +77,7 @@ class Protector:
 
     def silent(self, motor: int) -> bool:
         """Whether a servo does not answer."""
-        return self._motors[motor].unanswered >= SILENT_AFTER
+        return self._motors[motor].silent
 
     def told(self, motor: int) -> Telemetry:
         """What a servo said last."""
