@@ -29,7 +29,7 @@ POINTS = len(ROBOT_LANDMARKS)
 
 
 class InverseModelNode(Node):
-    """Subscribes `robot_landmarks` (113 x 2), publishes `motor_command` (all motors)."""
+    """Subscribes `robot_landmarks` (113 x 2), publishes `motor_command` (all but gaze)."""
 
     def __init__(
         self,
@@ -40,8 +40,8 @@ class InverseModelNode(Node):
         super().__init__("inverse_model", **placed(namespace, parameters, remappings))
         self._kit = Kit(self, PARAMETERS)
         robot = RobotDescription.load(self._kit.text("robot"))
-        self._names = list(robot.names)
         self._model = InverseModel.load(robot)
+        self._names = list(self._model.names)
         self._model(np.zeros(2 * POINTS, np.float32))  # the first call is slow
         self._source = self._kit.text("source")
         self._record = Record(

@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from emo.cli import add_json, add_robot, quiet_native
+from emo.cli import add_json, add_robot, eval_inverse, quiet_native
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`eval lipsync DIR`, `eval apc DIR`, `eval skew FILM [SPEECH]`, `eval predictive DIR...`,
-    `eval inverse`."""
+    """Lipsync, apc, skew, predictive, inverse: each with what it is measured on."""
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     lipsync = what.add_parser(
         "lipsync",
@@ -96,13 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Error of the robot's inverse model on babbling it was not trained on, beside "
         "baselines; faces executed again on the simulated robot; and how fast it is.",
     )
-    add_robot(inverse)
-    inverse.add_argument("--data", type=Path, help="babbling (default: ./emo babble's)")
-    inverse.add_argument("--model", type=Path, help="folder (default: models/<its name>)")
-    inverse.add_argument(
-        "--faces", type=int, default=200, metavar="N", help="to execute again (default: 200)"
-    )
-    inverse.add_argument("--out", type=Path, metavar="DIR", help="write plots")
+    eval_inverse.add_arguments(inverse)
     for command in (lipsync, apc, skew, predictive, inverse):
         add_json(command)
         # Also after WHAT, where it is typed; without a default, which would undo the one before.
@@ -120,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         "apc": _apc,
         "skew": _skew,
         "predictive": _predictive,
-        "inverse": _inverse,
+        "inverse": eval_inverse.run,
     }
     return commands[args.what](args)
 

@@ -155,3 +155,36 @@ def _inverse(args: argparse.Namespace) -> int:
     text = f"{out}: L1 {figures['l1']:.4f} on held-out babbling; {rest}"
     print(json.dumps(figures) if args.json else text)
     return 0
+
+
+def _predictive(args: argparse.Namespace) -> int:
+    import torch
+
+    from emo_core.data.faces import load_faces, prepared
+    from emo_core.mimic.predictive import NAME
+    from emo_core.paths import models_dir
+    from emo_core.training.predictive import PredictiveConfig, train_predictive
+
+    torch.set_num_threads(args.threads)
+    config = replace(PredictiveConfig(), seed=args.seed)
+    if args.steps is not None:
+        config = replace(config, steps=args.steps)
+    people, trained, held_out = [], [], []
+    for given in args.clips:
+        name = given.resolve().name
+        place, work = prepared(given, Path("data/expressions") / name)
+        for _, why in work:
+            if why is not None:
+                print(f"skipped {why}", file=sys.stderr)
+        people.append(name)
+        trained.append(load_faces(place, "train"))
+        held_out += load_faces(place, "val")
+    out = args.out or models_dir() / NAME
+
+    def progress(step: int, steps: int, figures: dict[str, float]) -> None:
+        print(f"step {step} of {steps}: {figures}", file=sys.stderr)
+
+    figures = train_predictive(trained, held_out, out, config, {"people": people}, progress)
+    text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    print(json.dumps(figures) if args.json else f"{out}: {text}")
+    return 0

@@ -47,7 +47,8 @@ LABELS = {
 }
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """Matplotlib without a window, in our style."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -59,7 +60,7 @@ def _pyplot() -> Any:
 
 def plot_curves(evaluation: Evaluation, path: Path, count: int = 6) -> None:
     """Filmed and predicted mouth opening over time: clips spread from the best r to the worst."""
-    plt = _pyplot()
+    plt = pyplot()
     r = np.array([scores["opening_r"] for scores in evaluation.per_clip["model"]])
     order = np.argsort(-np.nan_to_num(r, nan=-1.0))
     chosen = order[np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).astype(int))]
@@ -94,7 +95,7 @@ def plot_curves(evaluation: Evaluation, path: Path, count: int = 6) -> None:
 
 def plot_error_map(evaluation: Evaluation, path: Path) -> None:
     """Mean error of each landmark, drawn on the canonical face: static face beside model."""
-    plt = _pyplot()
+    plt = pyplot()
     static, model = landmark_errors(evaluation)
     face = canonical_face()
     top = float(max(static.max(), model.max()))
@@ -130,7 +131,7 @@ def landmark_errors(
 
 def plot_bars(evaluation: Evaluation, path: Path) -> None:
     """The model beside every baseline, a panel for each metric; thin lines: quartiles of clips."""
-    plt = _pyplot()
+    plt = pyplot()
     shown = [column for column in COLUMNS if column[0] != "closure_paired"] + [PUBLISHED[4]]
     names = [name for name in LABELS if name in evaluation.per_clip]
     figure, axes = plt.subplots(2, 4, figsize=(11, 5.2), layout="constrained")

@@ -1,4 +1,8 @@
-"""The trained inverse model of one robot: landmarks in its proportions -> motor commands."""
+"""The trained inverse model of one robot: landmarks in its proportions -> motor commands.
+
+It drives the motors that make expressions. Those that turn the eyeballs follow gaze instead: they
+are not among its outputs.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
@@ -23,15 +28,25 @@ LANDMARK_SCHEMA = "facemesh113xy-mm-1"
 class InverseModel:
     """Landmarks -> commands, on ONNX Runtime, one thread. Read one with `load`.
 
+    A single frame goes through buffers that are bound once: give each thread its own model.
+
     Attributes:
+        names: the E motors it drives, in the order of its commands.
         profile: the robot's static face and edges, measured with the model's data.
     """
 
-    def __init__(self, session: Any, profile: Profile, low: ArrayLike, high: ArrayLike) -> None:
-        self._session = session
+    def __init__(self, session: Any, profile: Profile, robot: RobotDescription) -> None:
+        driven = robot.expressive
+        self.names = tuple(robot.names[i] for i in driven)
         self.profile = profile
-        self._low = np.asarray(low, dtype=np.float32)
-        self._high = np.asarray(high, dtype=np.float32)
+        self._session = session
+        self._low = robot.lower[driven].astype(np.float32)
+        self._high = robot.upper[driven].astype(np.float32)
+        self._in = np.zeros((1, INPUTS), np.float32)
+        self._out = np.zeros((1, len(driven)), np.float32)
+        self._binding = session.io_binding()
+        self._binding.bind_ortvalue_input("landmarks", ort.OrtValue.ortvalue_from_numpy(self._in))
+        self._binding.bind_ortvalue_output("commands", ort.OrtValue.ortvalue_from_numpy(self._out))
 
     @classmethod
     def load(cls, robot: RobotDescription, folder: Path | None = None) -> InverseModel:
@@ -41,10 +56,11 @@ class InverseModel:
             EmoError: missing, truncated, of another schema or shape, or another robot's.
         """
         folder = folder or models_dir() / robot.inverse_model
+        driven = [robot.names[i] for i in robot.expressive]
         expected = {
             "kind": "inverse",
             "landmarks": LANDMARK_SCHEMA,
-            "motors": list(robot.names),
+            "motors": driven,
             "robot_signature": robot.signature(),
         }
         remedy = (
@@ -53,16 +69,20 @@ class InverseModel:
         )
         _, session = load_model(folder, expected, remedy)
         shapes = session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]
-        if shapes != ([INPUTS], [len(robot.motors)]):
+        if shapes != ([INPUTS], [len(driven)]):
             raise EmoError(
                 f"{folder / 'model.onnx'}: maps {shapes[0]} to {shapes[1]}, "
-                f"not {INPUTS} to {len(robot.motors)}. {remedy}"
+                f"not {INPUTS} to {len(driven)}. {remedy}"
             )
-        return cls(session, Profile.load(folder / "profile.npz"), robot.lower, robot.upper)
+        return cls(session, Profile.load(folder / "profile.npz"), robot)
 
     def __call__(self, landmarks: ArrayLike) -> NDArray[np.float32]:
-        """(226,) or (T, 226) mm, as `Normalizer` gives them -> (M,) or (T, M) within limits."""
+        """(226,) or (T, 226) mm, as `Normalizer` gives them -> (E,) or (T, E) within limits."""
         x = np.asarray(landmarks, dtype=np.float32)
-        out = self._session.run(None, {"landmarks": np.atleast_2d(x)})[0]
-        commands = np.clip(out, self._low, self._high)
-        return np.asarray(commands[0] if x.ndim == 1 else commands)
+        if x.ndim == 1:
+            self._in[0] = x
+            self._session.run_with_iobinding(self._binding)
+            out = self._out[0]
+        else:
+            out = self._session.run(None, {"landmarks": x})[0]
+        return np.asarray(np.minimum(np.maximum(out, self._low), self._high))

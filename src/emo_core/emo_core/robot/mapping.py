@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 
 
 class LandmarksToMotors:
-    """Normalization and inverse model in one call: what `animate` and `eval` use."""
+    """Normalization and inverse model in one call: what `animate` and `eval` use.
 
-    def __init__(self, normalizer: Normalizer, model: InverseModel) -> None:
+    Motors that the model does not drive (those of gaze) stay at neutral.
+    """
+
+    def __init__(
+        self, robot: RobotDescription, normalizer: Normalizer, model: InverseModel
+    ) -> None:
         self.normalizer = normalizer
         self.model = model
+        self._neutral = robot.neutral.astype(np.float32)
+        self._driven = robot.expressive
 
     @classmethod
     def load(
@@ -42,11 +49,14 @@ class LandmarksToMotors:
         if not isinstance(robot, RobotDescription):
             robot = RobotDescription.load(robot)
         model = InverseModel.load(robot)
-        return cls(Normalizer(human_static, model.profile, alpha), model)
+        return cls(robot, Normalizer(human_static, model.profile, alpha), model)
 
     def __call__(self, landmarks: ArrayLike) -> NDArray[np.float32]:
         """(478, 3) or (T, 478, 3) metric mm -> (M,) or (T, M) commands."""
-        return self.model(self.normalizer(landmarks))
+        driven = self.model(self.normalizer(landmarks))
+        commands = np.broadcast_to(self._neutral, (*driven.shape[:-1], len(self._neutral))).copy()
+        commands[..., self._driven] = driven
+        return commands
 
 
 def closed_loop(

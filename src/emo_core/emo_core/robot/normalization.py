@@ -44,8 +44,8 @@ def _rows(indices: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.array([place[int(index)] for index in indices])
 
 
-# Opposite points of the lips from corner to corner, corners left out: (9,) each.
-_INNER_UP, _INNER_LOW = _rows(LIPS_INNER[1:10]), _rows(LIPS_INNER[:10:-1])
+#: Places, among the 113, of opposite points of the lips, corners left out: (9,) each.
+INNER_UP, INNER_LOW = _rows(LIPS_INNER[1:10]), _rows(LIPS_INNER[:10:-1])
 _OUTER_UP, _OUTER_LOW = _rows(LIPS_OUTER[1:10]), _rows(LIPS_OUTER[:10:-1])
 _MIDDLE = 4
 _CHIN = _rows(LOWER_OVAL)
@@ -102,9 +102,9 @@ def robot_points(face: ArrayLike) -> Array:
 def close_lips(static: Array) -> Array:
     """(113, 2) mm with the lips apart -> the same face with the lips in touch."""
     closed = static.copy()
-    apart = static[_INNER_UP, 1] - static[_INNER_LOW, 1]
+    apart = static[INNER_UP, 1] - static[INNER_LOW, 1]
     excess = np.maximum(apart - CONTACT_MM, 0.0)
-    for up, low in ((_INNER_UP, _INNER_LOW), (_OUTER_UP, _OUTER_LOW)):
+    for up, low in ((INNER_UP, INNER_LOW), (_OUTER_UP, _OUTER_LOW)):
         closed[up, 1] -= (1.0 - _LOWER_SHARE) * excess
         closed[low, 1] += _LOWER_SHARE * excess
     closed[_CHIN, 1] += _LOWER_SHARE * _CHIN_SHARE * excess[_MIDDLE] * _CHIN_WEIGHTS
@@ -145,10 +145,10 @@ class Normalizer:
     def _carry_gap(self, human: Array, out: Array) -> None:
         """Give `out`'s inner lips the human's vertical gap beyond contact; in place."""
         static = self._profile.static
-        touching = static[_INNER_UP, 1] - static[_INNER_LOW, 1]
-        apart = human[..., _INNER_UP, 1] - human[..., _INNER_LOW, 1]
+        touching = static[INNER_UP, 1] - static[INNER_LOW, 1]
+        apart = human[..., INNER_UP, 1] - human[..., INNER_LOW, 1]
         wanted = np.maximum(apart - CONTACT_MM, 0.0) + touching
-        excess = wanted - (out[..., _INNER_UP, 1] - out[..., _INNER_LOW, 1])
-        for up, low in ((_INNER_UP, _INNER_LOW), (_OUTER_UP, _OUTER_LOW)):
+        excess = wanted - (out[..., INNER_UP, 1] - out[..., INNER_LOW, 1])
+        for up, low in ((INNER_UP, INNER_LOW), (_OUTER_UP, _OUTER_LOW)):
             out[..., up, 1] += (1.0 - _LOWER_SHARE) * excess
             out[..., low, 1] -= _LOWER_SHARE * excess

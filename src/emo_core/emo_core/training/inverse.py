@@ -1,9 +1,12 @@
 """The inverse model: from where the landmarks should be to where the motors must go.
 
-A robot's babbling (emo_core.robot.babbling) is cut into training, validation and test stretches
-first, for eyes and mouth apart, and only then are eyes and mouths of one split combined at random:
-no pose that is tested was ever trained on, not even in another combination. The network is small:
-226 -> hidden layers -> one sigmoid for each motor, trained with L1 on commands.
+226 -> fully connected, batch norm on the first layer -> one sigmoid for each motor, trained with L1
+on commands. Three recipes, which differ in what it learns from and in its hidden layers:
+
+* `published`: the babbled pairs as they are;
+* `residual`: the same, and each hidden layer adds to what it was given;
+* `imagined`: the robot's model of its own face (training.self_model), learned from the same frames,
+  imagines new poses without end, with the errors that FaceMesh makes. The shipped models.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import itertools
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,78 +25,77 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from emo_core.errors import EmoError
-from emo_core.face.topology import EYES_BROWS
+from emo_core.face.topology import MOUTH_CORNERS, ROBOT_LANDMARKS
 from emo_core.models import write_config
-from emo_core.robot.babbling import Babble
+from emo_core.robot.babbling import Babble, random_poses
 from emo_core.robot.description import GROUPS, RobotDescription
 from emo_core.robot.inverse_model import INPUTS, LANDMARK_SCHEMA, InverseModel
-from emo_core.robot.normalization import Profile
+from emo_core.robot.normalization import INNER_LOW, INNER_UP, Profile
+from emo_core.robot.pairs import POINTS, SPLITS, Split
+from emo_core.training.self_model import SelfModel
 
-Array = NDArray[np.float32]
+Array = NDArray[np.float64]
+#: (number generator, how many) -> (B, 226) mm, (B, E) commands.
+Pairs = Callable[[np.random.Generator, int], tuple[Array, Array]]
 
-#: Frames left out between two splits: neighbouring frames of smooth babbling are alike.
-GAP = 10
-SPLITS = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
 _EDGE_PERCENTILE = 99.5
+_LEAST_SCALE_MM = 0.3
+_CHECK_EVERY = 500
 _OPSET, _IR_VERSION = 17, 8
 
 
 @dataclass(frozen=True)
 class InverseSettings:
-    """What is trained and how."""
+    """What is trained and how.
 
+    Attributes:
+        pairs: "imagined" or "babbled".
+        hidden: widths; all the same where `residual`.
+        noise_mm: standard deviation, at most, of noise on each landmark coordinate; each pair draws
+            its own level from 0 up, so that the network learns to tell a face that the robot can
+            make, and is exact about it, from one that it cannot, a person's, and gives the nearest.
+        shift_mm: the same of one shift shared by all mouth points, or all eye points.
+        poses: imagined poses of each group.
+    """
+
+    pairs: str = "imagined"
     hidden: tuple[int, ...] = (256, 128)
-    steps: int = 6000
+    residual: bool = False
+    noise_mm: float = 1.5
+    shift_mm: float = 0.75
+    lips_per_mm: float = 0.02
+    poses: int = 60_000
+    steps: int = 12_000
     batch: int = 256
     learning_rate: float = 2e-3
-    #: Standard deviation (mm) of noise added to each landmark coordinate in training: FaceMesh
-    #: shakes, and people make faces that the robot cannot make exactly.
-    noise_mm: float = 1.0
-    #: The same for one shift shared by all mouth points, or all eye points.
-    shift_mm: float = 0.5
+    weight_decay: float = 1e-3
 
 
-class _Network(nn.Module):
-    """(B, 226) standardized mm -> (B, M) in [0, 1]."""
+RECIPES = {
+    "imagined": InverseSettings(),
+    "published": InverseSettings(pairs="babbled", noise_mm=0.0, shift_mm=0.0),
+    "residual": InverseSettings(
+        pairs="babbled", hidden=(256, 256, 256), residual=True, noise_mm=0.0, shift_mm=0.0
+    ),
+}
 
-    def __init__(self, hidden: tuple[int, ...], outputs: int) -> None:
+
+class InverseNet(nn.Module):
+    """(B, 226) standardized mm -> (B, E) in [0, 1]."""
+
+    def __init__(self, hidden: tuple[int, ...], outputs: int, residual: bool) -> None:
         super().__init__()
         sizes = (INPUTS, *hidden, outputs)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.norm = nn.BatchNorm1d(hidden[0])
+        self.residual = residual
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for layer in self.layers[:-1]:
-            x = torch.relu(layer(x))
+        x = torch.relu(self.norm(self.layers[0](x)))
+        for layer in self.layers[1:-1]:
+            y = torch.relu(layer(x))
+            x = x + y if self.residual else y
         return torch.sigmoid(self.layers[-1](x))
-
-
-class _Split:
-    """Eyes and mouths of one split, combined at random."""
-
-    def __init__(self, data: Babble, robot: RobotDescription, split: str) -> None:
-        first, last = SPLITS[split]
-        self._faces, self._commands = {}, {}
-        for group in GROUPS:
-            count = len(data.commands[group])
-            frames = slice(int(first * count) + (GAP if first else 0), int(last * count))
-            self._faces[group] = data.landmarks[group][frames].astype(np.float32)
-            self._commands[group] = data.commands[group][frames].astype(np.float32)
-            if len(self._faces[group]) < 20:
-                raise EmoError(
-                    f"the babbling of robot '{data.robot}' has {count} frames of group '{group}': "
-                    "too few. Run ./emo babble with more --frames"
-                )
-        self._eye_motors = robot.group("eye")
-
-    def pick(self, rng: np.random.Generator, count: int) -> tuple[Array, Array]:
-        """`count` random pairs: (count, 226) mm and (count, M) commands."""
-        eye = rng.integers(len(self._faces["eye"]), size=count)
-        mouth = rng.integers(len(self._faces["mouth"]), size=count)
-        faces = self._faces["mouth"][mouth]  # a copy
-        faces[:, : len(EYES_BROWS)] = self._faces["eye"][eye, : len(EYES_BROWS)]
-        commands = self._commands["mouth"][mouth]
-        commands[:, self._eye_motors] = self._commands["eye"][eye][:, self._eye_motors]
-        return faces.reshape(count, INPUTS), commands
 
 
 def make_profile(data: Babble) -> Profile:
@@ -107,6 +109,62 @@ def make_profile(data: Babble) -> Profile:
     )
 
 
+class Imagination:
+    """Pairs from poses that the robot never tried.
+
+    Args:
+        split: frames that the self-models learn from.
+        poses: new ones for each group, drawn as babbling draws them.
+
+    Attributes:
+        models: group -> self-model.
+    """
+
+    def __init__(
+        self, robot: RobotDescription, split: Split, poses: int, rng: np.random.Generator
+    ) -> None:
+        self.models = {group: SelfModel(half) for group, half in split.halves.items()}
+        self._split = split
+        self._commands, self._faces = {}, {}
+        for group, half in split.halves.items():
+            tried = random_poses(robot, group, poses, rng)
+            self._commands[group] = tried[:, robot.expressive[half.columns]]
+            self._faces[group] = self.models[group](self._commands[group])
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+        """`count` random pairs, as `Split.draw`."""
+        x, y = [], np.zeros((count, self._split.motors))
+        for group, half in self._split.halves.items():
+            rows = rng.integers(len(self._faces[group]), size=count)
+            x.append(self._faces[group][rows] + self.models[group].errors(rng, count))
+            y[:, half.columns] = self._commands[group][rows]
+        return np.concatenate(x, axis=1), y
+
+
+def lip_readings() -> Array:
+    """(226, 10): a face times this is the nine gaps of the inner lips and the mouth's width, mm."""
+    place = {int(index): row for row, index in enumerate(ROBOT_LANDMARKS)}
+    out = np.zeros((len(ROBOT_LANDMARKS), 2, 10))
+    for column, (up, low) in enumerate(zip(INNER_UP, INNER_LOW, strict=True)):
+        out[up, 1, column], out[low, 1, column] = 1.0, -1.0
+    right, left = (place[corner] for corner in MOUTH_CORNERS)
+    out[left, 0, 9], out[right, 0, 9] = 1.0, -1.0
+    return out.reshape(INPUTS, 10)
+
+
+def disturb(x: Array, rng: np.random.Generator, settings: InverseSettings) -> Array:
+    """(B, 226) mm with noise as `InverseSettings` has it."""
+    level = rng.random((len(x), 1))
+    out = x + settings.noise_mm * level * rng.standard_normal(x.shape)
+    for points in POINTS.values():
+        shift = settings.shift_mm * level[:, None] * rng.standard_normal((len(x), 1, 2))
+        columns = slice(2 * points.start, 2 * points.stop)
+        out[:, columns] += np.broadcast_to(shift, (len(x), points.stop - points.start, 2)).reshape(
+            len(x), -1
+        )
+    return out
+
+
 def train_inverse(
     robot: RobotDescription,
     data: Babble,
@@ -114,98 +172,142 @@ def train_inverse(
     seed: int = 0,
     settings: InverseSettings | None = None,
     progress: Callable[[int, int, float], None] | None = None,
-) -> dict[str, float]:
-    """Train, export to `out`, and judge what was exported on the test split.
+) -> float:
+    """Train, export to `out`, and make sure that what was exported is what was trained.
 
     Args:
         robot: whose babbling it is.
         data: `Babble.load(...)`.
         out: the model's folder, `models/<robot.inverse_model>`.
         seed: of weights, pairs and noise.
-        settings: recipe; the default made the shipped models.
+        settings: one of `RECIPES`, or another; "imagined" if not given.
         progress: called with (step, steps, validation L1) now and then.
 
     Returns:
-        `l1`, `nearest_neighbour`, `random` on held-out pairs, and `l1_<motor>`.
+        L1 on the validation split.
 
     Raises:
         EmoError: the data are another robot's, or too few.
     """
     settings = settings or InverseSettings()
-    if data.signature != robot.signature():
-        raise EmoError(
-            f"the babbling is of robot '{data.robot}' as it was described then: "
-            f"{robot.file} has changed. Run ./emo babble --robot {robot.name} again"
-        )
     torch.set_num_threads(1)  # repeatable, and as fast for matrices this small
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    parts = {name: _Split(data, robot, name) for name in SPLITS}
-    sample, _ = parts["train"].pick(rng, 20000)
-    mean, scale = sample.mean(axis=0), np.maximum(sample.std(axis=0), 0.3)
-    val_x, val_y = parts["val"].pick(rng, 4000)
-    network = _Network(settings.hidden, len(robot.motors))
+    known, held_out = Split(data, robot, "train"), Split(data, robot, "val")
+    pairs, errors, look = known.draw, {}, None
+    if settings.pairs == "imagined":
+        imagined = Imagination(robot, known, settings.poses, rng)
+        pairs = imagined.draw
+        errors = {group: model.error_mm for group, model in imagined.models.items()}
+        look = imagined.models["mouth"].reader(lip_readings()[2 * POINTS["mouth"].start :])
+    lips, mouth = lip_readings(), known.halves["mouth"].columns
+    sample = known.draw(rng, 20_000)[0]
+    mean, scale = sample.mean(axis=0), np.maximum(sample.std(axis=0), _LEAST_SCALE_MM)
+
+    def standard(x: Array) -> torch.Tensor:
+        return torch.from_numpy(((x - mean) / scale).astype(np.float32))
+
+    x, y = held_out.pairs(np.arange(len(held_out)))
+    val_in, val_out = standard(x), torch.from_numpy(y)
+    network = InverseNet(settings.hidden, known.motors, settings.residual)
     rate = settings.learning_rate
-    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=settings.steps)
     best, best_weights = np.inf, network.state_dict()
-    val_in, val_out = torch.from_numpy((val_x - mean) / scale), torch.from_numpy(val_y)
-    eyes = 2 * len(EYES_BROWS)
     for step in range(1, settings.steps + 1):
-        x, y = parts["train"].pick(rng, settings.batch)
-        x += settings.noise_mm * rng.standard_normal(x.shape, dtype=np.float32)
-        shift = settings.shift_mm * rng.standard_normal((len(x), 2, 1, 2), dtype=np.float32)
-        x[:, :eyes] += np.repeat(shift[:, 0], eyes // 2, axis=1).reshape(len(x), -1)
-        x[:, eyes:] += np.repeat(shift[:, 1], (INPUTS - eyes) // 2, axis=1).reshape(len(x), -1)
-        loss = (network(torch.from_numpy((x - mean) / scale)) - torch.from_numpy(y)).abs().mean()
+        x, y = pairs(rng, settings.batch)
+        wanted = torch.from_numpy(y.astype(np.float32))
+        own = settings.batch // 2
+        x[own:] = disturb(x[own:], rng, settings)
+        commands = network(standard(x))
+        loss = (commands - wanted).abs().mean()
+        if look is not None:
+            shown, asked = look(commands[:, mouth]), torch.from_numpy((x @ lips).astype(np.float32))
+            loss = loss + settings.lips_per_mm * (shown - asked)[own:].abs().mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        if step % 200 == 0 or step == settings.steps:
+        if step % _CHECK_EVERY == 0 or step == settings.steps:
+            network.eval()
             with torch.no_grad():
                 val = float((network(val_in) - val_out).abs().mean())
+            network.train()
             if val < best:
                 best = val
                 best_weights = {k: v.clone() for k, v in network.state_dict().items()}
             if progress is not None:
                 progress(step, settings.steps, val)
     network.load_state_dict(best_weights)
-    _export(network, mean, scale, robot, data, out, seed, settings, best)
-    return _judge(InverseModel.load(robot, out), parts, robot, rng, network, mean, scale)
+    network.eval()
+    provenance = {
+        "babbling_seed": data.seed,
+        "frames": data.frames(),
+        "splits": SPLITS,
+        "seed": seed,
+        **asdict(settings),
+        **{f"self_model_error_mm_{group}": round(error, 4) for group, error in errors.items()},
+        "validation_l1": round(best, 5),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    export(network, mean, scale, robot, make_profile(data), out, provenance)
+    sample = held_out.draw(rng, 100)[0]
+    with torch.no_grad():
+        trained = network(standard(sample)).numpy()
+    low, high = robot.lower[robot.expressive], robot.upper[robot.expressive]
+    if not np.allclose(
+        InverseModel.load(robot, out)(sample), np.clip(trained, low, high), atol=1e-4
+    ):
+        raise EmoError(
+            "the exported model does not agree with the trained one: "
+            "check that onnx and onnxruntime are the versions of requirements/train.txt"
+        )
+    return best
 
 
-def _export(
-    network: _Network,
-    mean: Array,
-    scale: Array,
-    robot: RobotDescription,
-    data: Babble,
-    out: Path,
-    seed: int,
-    settings: InverseSettings,
-    val_l1: float,
-) -> None:
-    """model.onnx (standardization folded into the first layer), profile.npz, config.json."""
-    out.mkdir(parents=True, exist_ok=True)
-    weights = [
-        (layer.weight.detach().numpy().astype(np.float64), layer.bias.detach().numpy())
+def _folded(network: InverseNet, mean: Array, scale: Array) -> list[tuple[Array, Array]]:
+    """(weight, bias) of each layer: standardization and batch norm become part of the first."""
+    layers = [
+        (layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy())
         for layer in network.layers
         if isinstance(layer, nn.Linear)
     ]
-    first, bias = weights[0]
-    weights[0] = (first / scale, bias - (first / scale) @ mean)
-    outputs = len(robot.motors)
+    norm = network.norm
+    gain = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach().double().numpy()
+    weight, bias = layers[0]
+    bias = (bias - norm.running_mean.double().numpy()) * gain + norm.bias.detach().double().numpy()
+    weight = weight * gain[:, None] / scale
+    return [(weight, bias - weight @ mean), *layers[1:]]
+
+
+def export(
+    network: InverseNet,
+    mean: Array,
+    scale: Array,
+    robot: RobotDescription,
+    profile: Profile,
+    out: Path,
+    provenance: dict[str, object],
+) -> None:
+    """model.onnx, profile.npz, config.json; `network` as `eval` has it."""
+    out.mkdir(parents=True, exist_ok=True)
+    layers = _folded(network, mean, scale)
     nodes, constants, value = [], [], "landmarks"
-    for i, (weight, bias) in enumerate(weights):
-        last = i == len(weights) - 1
+    for i, (weight, bias) in enumerate(layers):
+        last = i == len(layers) - 1
         constants += [
             numpy_helper.from_array(weight.astype(np.float32), f"w{i}"),
             numpy_helper.from_array(bias.astype(np.float32), f"b{i}"),
         ]
         nodes.append(helper.make_node("Gemm", [value, f"w{i}", f"b{i}"], [f"y{i}"], transB=1))
-        value = "commands" if last else f"x{i + 1}"
-        nodes.append(helper.make_node("Sigmoid" if last else "Relu", [f"y{i}"], [value]))
+        result = "commands" if last else f"x{i + 1}"
+        nodes.append(helper.make_node("Sigmoid" if last else "Relu", [f"y{i}"], [result]))
+        if network.residual and i > 0 and not last:
+            nodes.append(helper.make_node("Add", [value, result], [f"sum{i}"]))
+            result = f"sum{i}"
+        value = result
+    outputs = len(robot.expressive)
     graph = helper.make_graph(
         nodes,
         "inverse",
@@ -217,62 +319,18 @@ def _export(
     model.ir_version = _IR_VERSION
     onnx.checker.check_model(model)
     onnx.save(model, str(out / "model.onnx"))
-    make_profile(data).save(out / "profile.npz")
+    profile.save(out / "profile.npz")
     config = {
         "kind": "inverse",
         "landmarks": LANDMARK_SCHEMA,
         "robot": robot.name,
         "robot_signature": robot.signature(),
-        "motors": list(robot.names),
+        "motors": [robot.names[i] for i in robot.expressive],
         "architecture": {
             "inputs": INPUTS,
-            "hidden": list(settings.hidden),
-            "layers": "relu, sigmoid",
+            "hidden": [len(bias) for _, bias in layers[:-1]],
+            "layers": "residual relu, sigmoid" if network.residual else "relu, sigmoid",
         },
-        "provenance": {
-            "babbling_seed": data.seed,
-            "frames": data.frames(),
-            "seed": seed,
-            "steps": settings.steps,
-            "batch": settings.batch,
-            "learning_rate": settings.learning_rate,
-            "noise_mm": settings.noise_mm,
-            "shift_mm": settings.shift_mm,
-            "validation_l1": round(val_l1, 5),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        "provenance": provenance,
     }
     write_config(out, config)
-
-
-def _judge(
-    model: InverseModel,
-    parts: dict[str, _Split],
-    robot: RobotDescription,
-    rng: np.random.Generator,
-    network: _Network,
-    mean: Array,
-    scale: Array,
-) -> dict[str, float]:
-    """L1 on commands over held-out pairs: the exported model, nearest neighbour, random."""
-    x, y = parts["test"].pick(rng, 2000)
-    known_x, known_y = parts["train"].pick(rng, 4000)
-    exported = model(x)
-    with torch.no_grad():
-        trained = network(torch.from_numpy((x - mean) / scale)).numpy()
-    if not np.allclose(exported, trained, atol=1e-4):
-        raise EmoError(
-            "the exported model does not agree with the trained one: "
-            "check that onnx and onnxruntime are the versions of requirements/train.txt"
-        )
-    each = np.abs(exported - y).mean(axis=0)
-    distances = (x**2).sum(1)[:, None] + (known_x**2).sum(1)[None] - 2 * x @ known_x.T
-    nearest = known_y[distances.argmin(axis=1)]
-    drawn = rng.random(y.shape)
-    return {
-        "l1": float(each.mean()),
-        "nearest_neighbour": float(np.abs(nearest - y).mean()),
-        "random": float(np.abs(drawn - y).mean()),
-        **{f"l1_{name}": float(value) for name, value in zip(robot.names, each, strict=True)},
-    }
