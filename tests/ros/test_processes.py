@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emo_core.robot.description import RobotDescription
+
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
@@ -41,7 +43,28 @@ def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def robot(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The simulated robot; or, by its parameter, one behind a servo protocol, as a process."""
+    kind = getattr(request, "param", "sim")
+    if kind == "sim":
+        yield kind
+        return
+    file, port = tmp_path / "robot.yaml", tmp_path / "port"
+    shipped = ROOT / "config" / "robots" / f"{kind}_fake.yaml"
+    file.write_text(f"extends: {shipped}\nbus: {{port: {port}}}\n")
+    device = subprocess.Popen(
+        [sys.executable, "-m", "emo_core.robot.buses.serve", str(file), str(port)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert device.stdout is not None
+    assert device.stdout.readline().strip() == str(port)
+    yield str(file)
+    device.communicate()
+
+
+@pytest.fixture
+def graph(tmp_path: Path, robot: str) -> Iterator[subprocess.Popen[str]]:
     """The graph at work on a minute of noise."""
     import wave
 
@@ -52,7 +75,7 @@ def graph(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", "import sys; from emo.cli import main; sys.exit(main())"]
     process = subprocess.Popen(
         [*command, "lipsync", str(tmp_path / "noise.wav"), "--processes", "--headless",
-         "--out", str(tmp_path / "out")],
+         "--robot", robot, "--out", str(tmp_path / "out")],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
@@ -86,3 +109,29 @@ def test_a_killed_emo_leaves_no_process(graph: subprocess.Popen[str]) -> None:
     nodes = children(graph.pid)
     graph.kill()
     wait(lambda: not any(Path("/proc", str(pid)).exists() for pid in nodes.values()))
+
+
+@pytest.mark.parametrize("robot", ["lx"], indirect=True)
+def test_killed_drivers_take_the_servos_up_where_they_are(
+    graph: subprocess.Popen[str], tmp_path: Path, robot: str
+) -> None:
+    def sent() -> list[list[str]]:
+        return [row.split(",") for row in (tmp_path / "out" / "sent.csv").read_text().splitlines()]
+
+    killed = children(graph.pid)["emo_motor_drivers.drivers"]
+    time.sleep(1.5)  # records are on disk a second later
+    os.kill(killed, signal.SIGKILL)
+    at_death = len(sent())
+    wait(lambda: len(sent()) > at_death + 100)
+    graph.send_signal(signal.SIGINT)
+    _, said = graph.communicate(timeout=60)
+    assert "[drivers] ended (signal SIGKILL): starting it again" in said
+    times, jaw = np.array([[row[0], row[-1]] for row in sent()[1:]], dtype=float).T
+    died = int(np.argmax(np.diff(times)))
+    assert died >= at_death - 2
+    # What the last second sent is lost with the process; noise says little, so the mouth is near.
+    resumed = jaw[died + 1 :][np.isfinite(jaw[died + 1 :])]
+    assert abs(resumed[0] - np.nanmedian(jaw[died - 20 : died])) < 0.3
+    assert np.abs(np.diff(resumed)).max() < 0.2
+    neutral = RobotDescription.load(robot).neutral[-1]
+    assert resumed[-1] == pytest.approx(neutral, abs=0.03)

@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
 
     _check_input(args)
+    _check_robot(args.robot)
     from emo.ros_setup import enter_ros
 
     enter_ros(checkout(), Path(sys.prefix))
@@ -102,6 +103,23 @@ def _check_input(args: argparse.Namespace) -> None:
         sounddevice.query_devices(device, "input")
     except (sounddevice.PortAudioError, ValueError) as error:
         raise EmoError(f"no microphone ({error}): plug one in, or name it with --device") from None
+
+
+def _check_robot(name: str) -> None:
+    """What is wrong with the servos' port shows before anything starts, too."""
+    from emo_core.robot.bus import make_bus
+    from emo_core.robot.description import FAKE_PORT, RobotDescription
+    from emo_motor_drivers.claim import Claim
+
+    robot = RobotDescription.load(name)
+    if robot.bus.kind == "sim" or robot.bus.port == FAKE_PORT:
+        return
+    claim = Claim(robot)
+    try:
+        with contextlib.closing(make_bus(robot)) as bus:
+            bus.open()
+    finally:
+        claim.release()
 
 
 def _options(args: argparse.Namespace) -> GraphOptions:
