@@ -15,6 +15,7 @@ pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync 
 pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from emo_interfaces.msg import ArbiterState, AudioChunk, FaceLandmarks, MotorCommand, SpeechFeatures
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
@@ -26,6 +27,7 @@ from emo import ros_domain
 from emo_audio2landmark.audio2landmark import Audio2LandmarkNode
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
+from emo_core.robot.bus import BusError, Telemetry
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.servos import SimBus
 from emo_inverse_model.inverse_model import InverseModelNode
@@ -33,7 +35,8 @@ from emo_microphone.microphone import MicrophoneNode
 from emo_microphone.speaker import SpeakerNode
 from emo_motor_drivers import drivers
 from emo_motor_drivers.arbiter import ArbiterNode
-from emo_motor_drivers.driver import DriverNode, Shared
+from emo_motor_drivers.driver import DriverNode
+from emo_motor_drivers.shared import Shared
 from emo_nodekit import qos
 from emo_nodekit.messages import floats, nanoseconds, stamp
 from emo_nodekit.running import Spinner
@@ -319,15 +322,61 @@ def test_lifecycle_no_torque_before_activate_and_none_after_deactivate(
         node.trigger_shutdown()
 
 
-def test_a_bus_that_does_not_open_is_an_error_state(running: Running) -> None:
+def test_a_bus_that_does_not_open_is_an_error_state_until_it_does(running: Running) -> None:
     class Unplugged(SimBus):
-        def open(self) -> None:
-            raise EmoError("no servo bus: plug it in")
+        there = False
 
-    nodes = drivers.create_nodes(shared=Shared(Unplugged(RobotDescription.load("sim"))))
+        def open(self) -> None:
+            if not self.there:
+                raise EmoError("no servo bus: plug it in")
+            super().open()
+
+    bus = Unplugged(RobotDescription.load("sim"))
+    nodes = drivers.create_nodes(shared=Shared(bus))
     running(*nodes)
     assert [node._kit.health.error for node in nodes] == ["no servo bus: plug it in"] * 2
     assert not nodes[0]._head.torque_on
+    bus.there = True
+    until(lambda: nodes[0]._head.torque_on)
+    until(lambda: all(node._subscription is not None for node in nodes))
+    assert [node._kit.health.error for node in nodes] == [""] * 2
+
+
+def test_a_lost_line_is_an_error_in_the_diagnostics_at_once(running: Running) -> None:
+    class Cut(SimBus):
+        cut = False
+
+        def write(self, positions: Any) -> np.ndarray:
+            if self.cut:
+                raise BusError("unplugged")
+            return super().write(positions)
+
+    bus = Cut(RobotDescription.load("sim"))
+    nodes = drivers.create_nodes(shared=Shared(bus))
+    probe = running(*nodes)
+    told = probe.collect(DiagnosticArray, "/diagnostics")
+    until(lambda: {status.name for m in told for status in m.status} >= {"eye_driver"})
+    bus.cut = True
+    until(lambda: nodes[0]._head.fault)
+    began = time.monotonic()
+    until(lambda: any(s.message == "unplugged" for m in told for s in m.status), 1.5)
+    assert time.monotonic() - began < 0.5  # sooner than the next of every second
+    bus.cut = False
+    until(lambda: told[-1].status[0].level == DiagnosticStatus.OK)
+
+
+def test_a_motor_that_rests_is_a_warning_of_its_driver(running: Running) -> None:
+    class Hot(SimBus):
+        def telemetry(self, motor: int) -> Telemetry:
+            return Telemetry(temperature_c=80.0 if motor == 0 else 40.0)
+
+    nodes = drivers.create_nodes(shared=Shared(Hot(RobotDescription.load("sim"))))
+    probe = running(*nodes)
+    told = probe.collect(DiagnosticArray, "/diagnostics")
+    warned = "brow_right rests: 80 °C"
+    until(lambda: any(s.message == warned for m in told for s in m.status))
+    named = {s.name for m in told for s in m.status if s.level == DiagnosticStatus.WARN}
+    assert named == {"eye_driver"}
 
 
 def test_estop_service_of_either_driver_stops_both(

@@ -14,10 +14,9 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
 from emo_core.errors import EmoError
-from emo_core.robot.bus import ServoBus
-from emo_core.robot.description import RobotDescription
-from emo_motor_drivers.head import Head, Written
-from emo_motor_drivers.journal import Journal, words
+from emo_motor_drivers.head import Written
+from emo_motor_drivers.journal import words
+from emo_motor_drivers.shared import Shared
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import motor_positions, nanoseconds, stamp
@@ -33,28 +32,6 @@ PARAMETERS = (
 RETRY_S = 1.0
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-class Shared:
-    """What the drivers of a process share: made by the first one that asks."""
-
-    def __init__(self, bus: ServoBus | None = None) -> None:
-        self._bus = bus
-        self._made: tuple[str, Head, Journal] | None = None
-
-    def get(self, kit: Kit, node: LifecycleNode) -> tuple[Head, Journal]:
-        """The head of a driver's robot, and its journal. Raises EmoError."""
-        robot = kit.text("robot")
-        if self._made is None:
-            description = RobotDescription.load(robot)
-            journal = Journal(kit.trace_dir, description.names, kit.now)
-            domain = node.context.get_domain_id()
-            head = Head(description, self._bus, domain, node.get_namespace().rstrip("/"))
-            head.listeners.append(journal.step)
-            self._made = robot, head, journal
-        if self._made[0] != robot:
-            raise EmoError(f"both drivers must have one robot, not {self._made[0]} and {robot}")
-        return self._made[1:]
 
 
 class DriverNode(LifecycleNode):
@@ -74,7 +51,8 @@ class DriverNode(LifecycleNode):
     ) -> None:
         super().__init__(f"{group}_driver", **placed(namespace, parameters, remappings))
         self._kit = Kit(self, PARAMETERS)
-        self._head, self._journal = shared.get(self._kit, self)
+        self._shared = shared
+        self._head, self._journal = shared.get(group, self, self._kit)
         description = self._head.description
         self._group = group
         self._indices = description.group(group)
@@ -96,12 +74,17 @@ class DriverNode(LifecycleNode):
 
     def _start(self) -> bool:
         """Configure and activate, as far as that is still to be done; whether it worked."""
-        configured = self._configured or self.trigger_configure() == SUCCESS
-        started = configured and self.trigger_activate() == SUCCESS
-        if started and self._retry is not None:
+        started = self._subscription is not None
+        if not started and (self._configured or self.trigger_configure() == SUCCESS):
+            started = self.trigger_activate() == SUCCESS
+        if started:
+            self._end_retry()
+        return started
+
+    def _end_retry(self) -> None:
+        if self._retry is not None:
             self.destroy_timer(self._retry)
             self._retry = None
-        return started
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the bus; nothing moves."""
@@ -150,9 +133,10 @@ class DriverNode(LifecycleNode):
         """The process ends: neutral, torque off, port given back, records on disk."""
         self._leave()
         self._head.close(self._group)
-        self._journal.flush()
+        self._shared.give_back(self._group)
 
     def _leave(self) -> None:
+        self._end_retry()
         if self._subscription is not None:
             self.destroy_subscription(self._subscription)
             self._subscription = None
@@ -209,16 +193,6 @@ class DriverNode(LifecycleNode):
         )
 
     def _on_estop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if request.data:
-            self._head.estop()
-            self._kit.health.error = "e-stop is set"
-        else:
-            try:
-                self._head.release()
-            except (EmoError, OSError) as error:
-                response.success, response.message = False, str(error)
-                return response
-            self._kit.health.error = ""
-        response.success = True
-        response.message = "all motors stopped" if request.data else "released"
+        response.success, response.message = self._shared.estop(request.data)
+        self._report()
         return response

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rclpy.node import Node
 
 from emo_core.robot.description import GROUPS
-from emo_motor_drivers.driver import DriverNode, Shared
+from emo_motor_drivers.driver import DriverNode
+from emo_motor_drivers.shared import Shared
 from emo_nodekit.parameters import Value
 from emo_nodekit.running import run
 

@@ -21,7 +21,6 @@ from emo_core.robot.description import RobotDescription
 from emo_core.robot.safety import SafetyLayer
 from emo_motor_drivers.care import SILENCE, Care
 from emo_motor_drivers.claim import Claim
-from emo_motor_drivers.door import Answer, Door
 
 #: Period of the steps between two commands, where the line is fast enough.
 STEP_S = 0.01
@@ -77,8 +76,6 @@ class Head:
     Args:
         description: the robot.
         bus: its bus; made from the description if not given.
-        domain: ROS domain of the drivers, for who wants to stop them.
-        namespace: of the drivers.
 
     Attributes:
         listeners: called after each step of the thread with what was written, None if nothing.
@@ -86,16 +83,8 @@ class Head:
         news: lines for the operator; take them out.
     """
 
-    def __init__(
-        self,
-        description: RobotDescription,
-        bus: ServoBus | None = None,
-        domain: int = 0,
-        namespace: str = "",
-    ) -> None:
+    def __init__(self, description: RobotDescription, bus: ServoBus | None = None) -> None:
         self.description = description
-        self._place = domain, namespace
-        self._door: Door | None = None
         self._bus = make_bus(description) if bus is None else bus
         self._safety = SafetyLayer(description)
         self.news: deque[str] = deque(maxlen=NEWS)
@@ -153,8 +142,6 @@ class Head:
         """
         with self._life:
             self._open()
-            if self._door is None:
-                self._door = Door(self._answer)
             self._users.add(group)
 
     def activate(self, group: str) -> None:
@@ -205,9 +192,6 @@ class Head:
             self._users.discard(group)
             if not self._users:
                 self._shut()
-                if self._door is not None:
-                    self._door.close()
-                    self._door = None
                 if self._claim is not None:
                     self._claim.release()
                     self._claim = None
@@ -314,18 +298,6 @@ class Head:
                 self._safety.reset(np.where(np.isfinite(read), read, self._safety.positions))
                 self._switch(True)
             self._safety.release()
-
-    def _answer(self, stop: bool) -> Answer:
-        """Stop or release, and say so."""
-        done, message = True, "all motors stopped" if stop else "released"
-        try:
-            if stop:
-                self.estop()
-            else:
-                self.release()
-        except TROUBLE as error:
-            done, message = False, str(error)
-        return Answer(self.description.name, *self._place, done, message)
 
     # -- the thread --------------------------------------------------------------------------
 
