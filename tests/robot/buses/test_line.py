@@ -215,3 +215,16 @@ def test_a_fake_goes_with_its_bus(sim: RobotDescription) -> None:
 def test_a_robot_without_a_simulator_has_no_fake(sim: RobotDescription) -> None:
     with pytest.raises(EmoError, match="simulator is missing"):
         FakeServos(replace(sim, simulator=None))
+
+
+def test_a_port_that_takes_no_bytes(sim: RobotDescription, tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    line = SerialLine(on_port(sim, os.ttyname(slave)), 9600)
+    line.open()
+    start = time.monotonic()
+    with pytest.raises(BusError, match=r"failed \(it takes no bytes\): check the plug"):
+        for _ in range(1000):
+            line.write(b"." * 1000)  # until the system's buffer is full
+    assert 0.2 <= time.monotonic() - start < 2.0
+    os.close(master)
+    os.close(slave)

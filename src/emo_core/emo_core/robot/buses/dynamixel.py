@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from dynamixel_sdk import GroupSyncRead, GroupSyncWrite, PacketHandler
@@ -81,6 +81,18 @@ class DynamixelBus(RegisterBus):
         self._heard = [Telemetry() for _ in self._ids]
         self._asked = [0 for _ in self._ids]
 
+    def open(self) -> None:
+        """As every bus; servos that have let go of their load are rebooted, up to 1 s."""
+        super().open()
+        status = self._get(HARDWARE_ERROR_STATUS, self._all)
+        latched = [motor for motor, data in status.items() if data[0]]
+        self._reboot(latched)
+        give_up = time.monotonic() + REBOOT_S
+        while latched and time.monotonic() < give_up:
+            time.sleep(POLL_S)
+            answers = ((motor, self._ask(HARDWARE_ERROR_STATUS, motor)) for motor in latched)
+            latched = [motor for motor, answer in answers if answer is None or answer[0][0]]
+
     def close(self) -> None:
         """Also disarms the watchdog, if the line still works."""
         if self._watchdog:
@@ -90,7 +102,7 @@ class DynamixelBus(RegisterBus):
         super().close()
 
     def torque(self, on: bool, motors: Sequence[int] | None = None) -> None:
-        """As every bus; a servo that has let go of its load is rebooted first, up to 1 s."""
+        """As every bus; a servo with a hardware error takes torque once `telemetry` is clear."""
         super().torque(on, motors)
         if on and self._watchdog:
             self._put(BUS_WATCHDOG, dict.fromkeys(np.flatnonzero(self._on), self._watchdog))
@@ -107,7 +119,10 @@ class DynamixelBus(RegisterBus):
         return super().write(positions)
 
     def telemetry(self, motor: int) -> Telemetry:
-        """The newest that is known. Calls take turns: voltage and temperature, Bus Watchdog."""
+        """The newest that is known. Calls take turns: voltage and temperature, Bus Watchdog.
+
+        A motor without torque that has a hardware error is rebooted, as often as it takes.
+        """
         turn = self._asked[motor]
         self._asked[motor] += 1
         if turn % 2 and self._watchdog:
@@ -126,6 +141,8 @@ class DynamixelBus(RegisterBus):
         elif (status := self._ask(HARDWARE_ERROR_STATUS, motor)) is not None:
             flags = status[0][0]
             fault = ", ".join(says for bit, says in HARDWARE_ERRORS.items() if flags >> bit & 1)
+            if not self._on[motor]:
+                self._reboot([motor])
         self._heard[motor] = Telemetry(
             temperature_c=float(data[2]),
             voltage_v=int.from_bytes(data[:2], "little") / 10.0,
@@ -144,16 +161,12 @@ class DynamixelBus(RegisterBus):
         ) == len(there)
 
     def _prepare(self, motors: Sequence[int]) -> None:
-        status = self._get(HARDWARE_ERROR_STATUS, motors)
-        waiting = [motor for motor, data in status.items() if data[0]]
-        for motor in waiting:
-            self._sent(self._sdk.reboot(self._port, self._ids[motor])[0])
-        give_up = time.monotonic() + REBOOT_S
-        while waiting and time.monotonic() < give_up:
-            time.sleep(POLL_S)
-            answers = ((motor, self._ask(HARDWARE_ERROR_STATUS, motor)) for motor in waiting)
-            waiting = [motor for motor, answer in answers if answer is None or answer[0][0]]
         self._put_surely(BUS_WATCHDOG, dict.fromkeys(motors, 0))
+
+    def _reboot(self, motors: Iterable[int]) -> None:
+        """The way out of a hardware error. The servo lets go and is deaf until it is back."""
+        for motor in motors:
+            self._sent(self._sdk.reboot(self._port, self._ids[motor])[0])
 
     def _check(self) -> None:
         for motor, data in self._get(OPERATING_MODE, self._all).items():

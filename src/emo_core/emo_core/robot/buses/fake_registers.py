@@ -135,7 +135,8 @@ class FakeRegisters(Device):
 
     def _overloaded(self, motor: int, here: float, now_s: float) -> bool:
         goal = self._command(motor, self.get(motor, self._table.goal))
-        if not self.servos.on[motor] or abs(goal - here) < OVERLOAD:
+        held = motor in self.servos.stuck and self.servos.on[motor]
+        if not held or abs(goal - here) < OVERLOAD:
             self._straining_s.pop(motor, None)
             return False
         return now_s - self._straining_s.setdefault(motor, now_s) > OVERLOAD_S

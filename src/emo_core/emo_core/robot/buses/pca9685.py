@@ -12,7 +12,6 @@ import contextlib
 import errno
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -218,7 +217,7 @@ def _explain(description: RobotDescription, error: OSError, address: int) -> str
             f"{where}: no PCA9685 answers at {address:#x}: check supply, wiring and address "
             "(i2cdetect shows who answers); ids 16 to 31 are at 0x41, and so on"
         )
-    if not Path(port).exists():
+    if error.errno == errno.ENOENT:
         return (
             f"{where} is not there: switch I2C on (raspi-config), or name another (ls /dev/i2c-*)"
         )

@@ -199,10 +199,10 @@ class RegisterBus(ServoBus):
             return
         self._prepare(chosen)
         low, high = self._table.positions
-        here = {
-            motor: min(max(self._position(data), low), high)
-            for motor, data in self._get(self._table.present, chosen).items()
-        }
+        found: dict[int, bytes] = {}
+        for _ in range(ATTEMPTS):
+            found |= self._get(self._table.present, [m for m in chosen if m not in found])
+        here = {motor: min(max(self._position(at), low), high) for motor, at in found.items()}
         held = self._put_surely(self._table.goal, here)
         self._on[self._put_surely(self._table.torque_enable, dict.fromkeys(held, 1))] = True
 

@@ -120,7 +120,6 @@ class SerialLine:
                 self.description.bus.port,
                 self.baud,
                 timeout=0,
-                write_timeout=WRITE_TIMEOUT_S,
                 exclusive=True,
             )
         # USB adapters hold bytes back for up to 16 ms unless told not to; others refuse.
@@ -139,7 +138,13 @@ class SerialLine:
     def write(self, data: bytes) -> None:
         """Queue bytes."""
         with self._working() as port:
-            port.write(data)
+            # Not port.write: its time-out also counts while this process waits for its turn.
+            give_up, left = self._clock() + WRITE_TIMEOUT_S, data
+            while left:
+                _, ready, _ = select.select([], [port], [], max(give_up - self._clock(), 0.0))
+                if not ready:
+                    raise serial.SerialTimeoutException("it takes no bytes")
+                left = left[os.write(port.fileno(), left) :]
         self._sent_s = max(self._sent_s, self._clock()) + self.seconds(len(data))
 
     def ask(
