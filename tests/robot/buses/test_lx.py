@@ -134,6 +134,22 @@ def test_a_silent_servo_gets_no_torque(rig: Rig) -> None:
     assert rig.settle(goal)[6] == pytest.approx(rig.robot.neutral[6], abs=ONE_STEP)
 
 
+def test_torque_arrives_also_through_noise(rig: Rig) -> None:
+    asked = {"left": 0}
+
+    def lose(data: bytes) -> bytes:
+        asked["left"] -= 1
+        return b"" if asked["left"] >= 0 else data
+
+    rig.line.requests = lose
+    for lost in (1, 2):
+        for on in (True, False):
+            asked["left"] = lost
+            rig.bus.torque(on, [3])
+            with rig.line.lock:
+                assert rig.servos.on[3] == on
+
+
 def test_telemetry_asks_one_thing_at_a_time(rig: Rig) -> None:
     with rig.line.lock:
         rig.servos.temperature_c[2] = 61.0

@@ -32,6 +32,8 @@ ANSWER_BYTES = 6
 #: What a servo and a USB adapter take to answer, and when we give up. The document has no figures.
 TURNAROUND_S = 0.001
 PATIENCE_S = 0.015
+#: What must be known is asked so often, and what must arrive is sent so often.
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -107,20 +109,30 @@ class LxBus(ServoBus):
         """As `ServoBus.torque`. A servo that does not say where it is is left as it was.
 
         What a servo does with an old goal when its load comes on, the document leaves open: it is
-        given the present position as its goal, before and after.
+        given the present position as its goal, before and after. Writes are not acknowledged: the
+        load is read back.
         """
-        for i in range(len(self._ids)) if motors is None else motors:
-            servo = self._ids[i]
-            self._on[i] = False
-            if not on:
-                self._line.write(packet(servo, LOAD_OR_UNLOAD_WRITE, 0))
-                continue
-            here = self._ask(i, POS_READ)
-            if here is not None:
-                goal = min(max(here[0], POSITIONS[0]), POSITIONS[1])
-                hold = packet(servo, MOVE_TIME_WRITE, goal, self._move_ms)
-                self._line.write(hold + packet(servo, LOAD_OR_UNLOAD_WRITE, 1) + hold)
-                self._on[i] = True
+        chosen = list(range(len(self._ids)) if motors is None else motors)
+        self._on[chosen] = False
+        if not on:  # all at once; what went wrong is mended after
+            self._line.write(
+                b"".join(packet(self._ids[i], LOAD_OR_UNLOAD_WRITE, 0) for i in chosen)
+            )
+        for i in chosen:
+            before = packet(self._ids[i], LOAD_OR_UNLOAD_WRITE, int(on))
+            if on:
+                here = self._ask_again(i, POS_READ)
+                if here is None:
+                    continue
+                goal = min(max(here, POSITIONS[0]), POSITIONS[1])
+                hold = packet(self._ids[i], MOVE_TIME_WRITE, goal, self._move_ms)
+                before = hold + before + hold
+                self._line.write(before)
+            for _ in range(ATTEMPTS):
+                if self._ask_again(i, LOAD_OR_UNLOAD_READ) in (None, int(on)):
+                    self._on[i] = on
+                    break
+                self._line.write(before)
 
     def write(self, positions: ArrayLike) -> Array:
         raw = self._scale.to_raw(positions)
@@ -162,6 +174,14 @@ class LxBus(ServoBus):
             heard = replace(heard, fault="let go of its load by itself" if let_go else "")
         self._heard[motor] = heard
         return heard
+
+    def _ask_again(self, motor: int, command: Command) -> int | None:
+        """As `_ask`, up to `ATTEMPTS` times; the one value of the answer."""
+        for _ in range(ATTEMPTS):
+            answer = self._ask(motor, command)
+            if answer is not None:
+                return int(answer[0])
+        return None
 
     def _ask(self, motor: int, command: Command) -> tuple[int, ...] | None:
         """One servo's answer, None if there was none that is whole."""
