@@ -63,7 +63,8 @@ def test_a_robot_that_did_not_stop_is_a_problem(success: bool | None, message: s
 
 
 def test_a_robot_that_did_it_directly_needs_no_answer_over_the_graph() -> None:
-    robots = stop._near([Answer("sim", 60, "/left", True, "all motors stopped")])
+    answers = [Answer("sim", 60, "/left", True, "all motors stopped")]
+    robots = stop._near(answers, say=False)
     stop._far([driver(60, "/left/mouth_driver", None), driver(60, "/eye_driver", None)], robots)
     assert robots[60, "/left"] == ""
     assert "does not answer" in robots[60, ""]

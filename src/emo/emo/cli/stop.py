@@ -1,14 +1,16 @@
 """E-stop: every robot of this machine brakes as hard as its limits allow, then lets go.
 
-Asks the motor drivers of this machine directly, and then those on the ROS graph: in all domains in
-which an emo runs here, and in the one of this shell (ROS_DOMAIN_ID). Motors stay without torque,
-whatever is commanded, until `./emo stop --release`. The exit status is 0 only if there was a robot
-and every one that was found did as it was told. It is no substitute for a switch in the supply.
+Asks the motor drivers of this machine directly, which takes no longer than to start this; then, on
+the ROS graph, those of the domain that this shell chose (ROS_DOMAIN_ID), and of any in which an emo
+runs here but no driver answered. Motors stay without torque, whatever is commanded, until
+`./emo stop --release`. The exit status is 0 only if there was a robot and every one that was found
+did as it was told. It is no substitute for a switch in the supply.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -20,11 +22,13 @@ from emo.cli import checkout
 from emo_core.errors import EmoError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from emo_motor_drivers.door import Answer
 
 #: Drivers are looked for, and may answer, for so long.
 PATIENCE_S = 2.0
-#: Once every running emo showed its drivers, others are waited for so long.
+#: Once every domain showed a driver, others are waited for so long.
 QUIET_S = 0.4
 POLL_S = 0.005
 SERVICE = "std_srvs/srv/SetBool"
@@ -39,33 +43,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Find the drivers, call them, say what they answered."""
-    from emo.ros_setup import enter_ros, ros_ready, sourced_distro
-
-    root, venv = checkout(), Path(sys.prefix)
-    if root is not None and not ros_ready(root, venv):
-        raise EmoError(
-            "ROS is not set up here, so no driver was started from this checkout: stop the robot "
-            "from where it runs, or cut its power"
-        )
-    enter_ros(root, venv, apart=False)
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
+    from emo.ros_domain import running_domains
     from emo_motor_drivers.door import knock
-    from emo_nodekit.running import URGENT, be_nice
 
-    be_nice(URGENT)
-    local = list(knock(stop=not args.release))  # at once, however long discovery takes
-    robots = _near(local)
-    domains = _domains(sourced_distro(venv))
-    try:
-        drivers = _call(domains, not args.release, {domain for domain, _ in robots})
-    finally:
-        for domain in domains:
-            domain.node.context.try_shutdown()
-    _far(drivers, robots)
+    stop = not args.release
+    robots = _near(knock(stop), say=True)  # before anything slow is imported
+    wanted = running_domains()
+    if os.environ.get("ROS_DOMAIN_ID") or not (robots or wanted):
+        wanted.add(int(os.environ.get("ROS_DOMAIN_ID") or 0))
+    if wanted - {domain for domain, _ in robots}:
+        _enter_ros()
+        # Again: ROS may have started this process anew, and whatever was done has been said.
+        robots = _near(knock(stop), say=False)
+        _search(wanted, stop, robots)
     if not robots:
-        numbers = ", ".join(str(domain.number) for domain in domains)
         raise EmoError(
-            f"no motor driver in ROS domain {numbers}: run this with the ROS_DOMAIN_ID of the "
-            "robot, or cut its power"
+            f"no motor driver in ROS domain {', '.join(map(str, sorted(wanted)))}: run this with "
+            "the ROS_DOMAIN_ID of the robot, or cut its power"
         )
     problems = [problem for problem in robots.values() if problem]
     if problems:
@@ -77,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 _Robots = dict[tuple[int, str], str]
 
 
-def _near(answers: list[Answer | Path]) -> _Robots:
+def _near(answers: Iterable[Answer | Path], say: bool) -> _Robots:
     """Robots of this machine, which were asked directly."""
     robots: _Robots = {}
     for answer in answers:
@@ -85,17 +81,40 @@ def _near(answers: list[Answer | Path]) -> _Robots:
             robots[-1, str(answer)] = f"{answer}: nobody answers there: cut the robot's power"
             continue
         who = f"robot '{answer.robot}' in ROS domain {answer.domain}"
-        if answer.done:
+        if answer.done and say:
             print(f"{who}: {answer.message}", flush=True)
         problem = "" if answer.done else f"{who}: {answer.message}"
         robots[answer.domain, answer.namespace] = problem
     return robots
 
 
+def _enter_ros() -> None:
+    from emo.ros_setup import enter_ros, ros_ready
+
+    root, venv = checkout(), Path(sys.prefix)
+    if root is not None and not ros_ready(root, venv):
+        raise EmoError(
+            "no motor driver on this machine, and ROS is not set up here to look for others: stop "
+            "the robot from where it runs, or cut its power"
+        )
+    enter_ros(root, venv, apart=False)
+
+
+def _search(numbers: set[int], stop: bool, robots: _Robots) -> None:
+    """Call the drivers on the graph in these ROS domains; adds to `robots`."""
+    domains = _domains(numbers, {domain for domain, _ in robots})
+    try:
+        drivers = _call(domains, stop)
+    finally:
+        for domain in domains:
+            domain.node.context.try_shutdown()
+    _far(drivers, robots)
+
+
 @dataclass
 class _Domain:
     number: int
-    expected: bool  # an emo runs there: it will have drivers
+    known: bool  # a robot of it was asked directly
     node: Any  # rclpy is imported late
     executor: Any
 
@@ -112,21 +131,22 @@ class _Driver:
         return self.answer is not None and self.answer.done()
 
 
-def _domains(distro: str | None) -> list[_Domain]:
+def _domains(numbers: set[int], known: set[int]) -> list[_Domain]:
     """A node in each domain: the shell's as its environment says, emo's own on this machine."""
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.node import Node
     from rclpy.signals import SignalHandlerOptions
 
-    from emo.ros_domain import local_environment, running_domains
+    from emo.ros_domain import local_environment
+    from emo.ros_setup import sourced_distro
 
     chosen = int(os.environ.get("ROS_DOMAIN_ID") or 0)
+    local = local_environment(sourced_distro(Path(sys.prefix)))
     domains = []
-    environment = dict(os.environ)
-    running = running_domains()
-    for number in sorted({chosen, *running}, key=lambda number: number == chosen):
-        os.environ.update(environment if number == chosen else local_environment(distro))
+    for number in sorted(numbers, key=lambda number: number != chosen):
+        if number != chosen:  # all that follow are emo's own
+            os.environ.update(local)
         context = rclpy.Context()
         rclpy.init(
             args=[],
@@ -137,18 +157,12 @@ def _domains(distro: str | None) -> list[_Domain]:
         node = Node(f"stop_{os.getpid()}_{number}", context=context, enable_rosout=False)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
-        domains.append(_Domain(number, number in running, node, executor))
+        domains.append(_Domain(number, number in known, node, executor))
     return domains
 
 
-def _call(domains: list[_Domain], stop: bool, seen: set[int]) -> list[_Driver]:
-    """Call the e-stop of every driver as soon as it shows up.
-
-    Args:
-        domains: where to look.
-        stop: or release.
-        seen: ROS domains whose robots did it already; for others there is more patience.
-    """
+def _call(domains: list[_Domain], stop: bool) -> list[_Driver]:
+    """Call the e-stop of every driver as soon as it shows up."""
     from std_srvs.srv import SetBool
 
     drivers: dict[tuple[int, str], _Driver] = {}
@@ -164,8 +178,8 @@ def _call(domains: list[_Domain], stop: bool, seen: set[int]) -> list[_Driver]:
         for driver in drivers.values():
             if driver.answer is None and driver.client.service_is_ready():
                 driver.answer = driver.client.call_async(SetBool.Request(data=stop))
-        known = seen | {driver.domain for driver in drivers.values()}
-        complete = known and all(d.number in known for d in domains if d.expected)
+        seen = {driver.domain for driver in drivers.values()}
+        complete = all(domain.known or domain.number in seen for domain in domains)
         answered = all(driver.answered for driver in drivers.values())
         if complete and answered and time.monotonic() - found > QUIET_S:
             break
