@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -19,9 +20,11 @@ import pytest
 from emo_core.robot.bus import ServoBus, fake_class
 from emo_core.robot.buses.dynamixel import DynamixelBus
 from emo_core.robot.buses.fake import FakeLine, FakeServos, half, noisy, silence
+from emo_core.robot.buses.fake_pca9685 import FakePca9685
 from emo_core.robot.buses.feetech import FeetechBus
 from emo_core.robot.buses.lx import LxBus
 from emo_core.robot.buses.maestro import MaestroBus
+from emo_core.robot.buses.pca9685 import Pca9685Bus
 from emo_core.robot.description import RobotDescription
 from emo_motor_drivers.head import Head
 
@@ -183,6 +186,80 @@ def test_an_estop_under_load(kind: str, connect: Callable[[str], Rig]) -> None:
         assert not rig.line.device.servos.on.any()
     rig.head.release()
     until(rig.works)
+
+
+# -- I2C -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def boards() -> Iterator[tuple[FakePca9685, Head]]:
+    """A head on a fake PCA9685."""
+    robot = RobotDescription.load("pca9685_fake")
+    fake = FakePca9685(FakeServos(robot))
+    head = Head(robot, Pca9685Bus(robot, fake.connect))
+    for group in GROUPS:
+        head.open(group)
+        head.activate(group)
+    yield fake, head
+    for group in GROUPS:
+        head.close(group)
+
+
+def swing(head: Head, seconds: float) -> list[Any]:
+    written = []
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        goal = 0.5 + 0.35 * np.sin(4.0 * time.monotonic())
+        written.append(head.command(dict.fromkeys(head.description.names, goal)))
+        time.sleep(0.04)
+    return written
+
+
+def test_i2c_cut_in_mid_run_the_servos_hold_and_it_goes_on_from_there(
+    boards: tuple[FakePca9685, Head],
+) -> None:
+    fake, head = boards
+    swing(head, 0.7)
+    fake.trouble = errno.ETIMEDOUT
+    until(lambda: head.fault, 1.0)
+    with fake.lock:
+        held = fake.servos.positions(time.monotonic() + 0.5)
+        assert fake.servos.on.all()  # the pulses go on
+    assert set(swing(head, 0.4)) == {None}
+    fake.trouble = 0
+    until(lambda: head.torque_on)
+    first = head.command(dict.fromkeys(head.description.names, 0.9))
+    np.testing.assert_allclose(first.positions, held, atol=0.06)  # a dead band away
+    until(lambda: np.ptp([w.positions for w in swing(head, 0.8)], axis=0).min() > 0.2)
+
+
+def test_a_pca9685_without_supply_is_noticed_and_set_up_again(
+    boards: tuple[FakePca9685, Head],
+) -> None:
+    fake, head = boards
+    last = swing(head, 0.7)[-1].positions
+    fake.power(False)
+    until(lambda: "no PCA9685 answers" in head.fault, 1.0)
+    time.sleep(0.3)
+    fake.power(True)
+    until(lambda: head.torque_on)
+    # They cannot tell where they are: from what was sent last, at their own speed.
+    first = head.command(dict.fromkeys(head.description.names, 0.9))
+    np.testing.assert_allclose(first.positions, last, atol=0.06)
+    with fake.lock:
+        assert fake.servos.on.all()
+
+
+def test_a_pca9685_that_only_lost_its_settings_is_noticed(
+    boards: tuple[FakePca9685, Head],
+) -> None:
+    fake, head = boards
+    swing(head, 0.3)
+    with fake.lock:
+        for board in fake.boards.values():
+            board.start()
+    until(lambda: any("lost its settings" in line for line in head.news.copy()), 2.0)
+    until(lambda: head.torque_on and fake.servos.on.all())
 
 
 # -- the process is killed -------------------------------------------------------------------

@@ -247,9 +247,10 @@ def test_the_simulated_robot_moves(robot: RobotDescription) -> None:
 
 def test_the_servos_own_watchdog_is_armed_before_torque(robot, start: Start) -> None:
     bus = SpyBus(robot)
-    start(robot, bus)
+    head = start(robot, bus)
     limit = f"watchdog {2 * robot.watchdog.timeout_s:g}"
     assert bus.log[:4] == ["open", limit, "read", "torque on"]
+    assert head.own_watchdog == "0.5 s"
 
 
 @pytest.fixture

@@ -185,6 +185,7 @@ class DriverNode(LifecycleNode):
     def _report(self) -> None:
         health, head = self._kit.health, self._head
         health.values["torque"] = "on" if head.torque_on else "off"
+        health.values["own_watchdog"] = head.own_watchdog
         health.error = "e-stop is set" if head.estopped else head.fault
         health.warning = "; ".join(
             f"{head.description.names[motor]} rests: {why}"

@@ -81,6 +81,7 @@ class Head:
         listeners: called after each step of the thread with what was written, None if nothing.
         fault: what the bus said last, if it does not work.
         news: lines for the operator; take them out.
+        own_watchdog: how long the servos themselves wait for this process before they act; "none".
     """
 
     def __init__(self, description: RobotDescription, bus: ServoBus | None = None) -> None:
@@ -98,6 +99,7 @@ class Head:
         self._groups: set[str] = set()  # groups that may move
         self._torque = False
         self.fault = ""
+        self.own_watchdog = "none"
         self.listeners: list[Callable[[Written | None], None]] = []
         self._due = self._written_s = 0.0
         self._looks = 0  # questions left until the next write
@@ -214,7 +216,9 @@ class Head:
     def _take_up(self) -> None:
         """Torque on, gently, from where the servos are. Nobody else uses the bus yet."""
         assert self._claim is not None
-        self._bus.arm_watchdog(HOST_WATCHDOG * self.description.watchdog.timeout_s)
+        timeout_s = HOST_WATCHDOG * self.description.watchdog.timeout_s
+        armed = self._bus.arm_watchdog(timeout_s)
+        self.own_watchdog = f"{timeout_s:g} s" if armed else "none"
         read = self._bus.read()
         if self._bus.tells_position and not np.isfinite(read).any():
             raise BusError(SILENCE)
