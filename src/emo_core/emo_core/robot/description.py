@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moves:
-    """What a rising command does in the camera's picture: a FaceMesh point goes some `WAYS`."""
+    """What a rising command does in the camera's picture: a FaceMesh point goes one of `WAYS`."""
 
     point: int
     way: str

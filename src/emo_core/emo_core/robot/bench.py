@@ -1,0 +1,276 @@
+"""A robot on its bus, before a camera: motions are played through the safety layer, and looked at.
+
+One loop serves hardware, fakes and simulation: it goes from event to event (the next write, the
+camera's next picture) on a clock that is either real or simulated.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_core.errors import EmoError
+from emo_core.face.alignment import to_metric
+from emo_core.face.tracking import FaceTracker
+from emo_core.robot.bus import ServoBus
+from emo_core.robot.description import RobotDescription
+from emo_core.robot.safety import SafetyLayer
+
+#: Period of the writes, where the bus is quick enough.
+TICK_S = 0.01
+#: Half of a bus's time at most goes into writing, as in live use.
+_BUS_SHARE = 0.5
+#: The way to neutral may take so long.
+HOMING_LIMIT_S = 3.0
+_WAIT_S = 0.001
+#: A servo is asked where it is so often.
+_ASK_S = 0.21
+_SMALL, _WINDOW_MM, _FINER = 72, 85.0, 3
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+
+class Clock(Protocol):
+    """Monotonic seconds."""
+
+    def now(self) -> float:
+        """The time."""
+        ...
+
+    def sleep_until(self, when_s: float) -> None:
+        """Return when it is that late; at once if it is already."""
+        ...
+
+
+class RealClock:
+    """`time.monotonic`."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def sleep_until(self, when_s: float) -> None:
+        time.sleep(max(0.0, when_s - time.monotonic()))
+
+
+class SimulatedClock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self._now_s = 1.0
+
+    def now(self) -> float:
+        return self._now_s
+
+    def sleep_until(self, when_s: float) -> None:
+        self._now_s = max(self._now_s, when_s)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One exposure.
+
+    Attributes:
+        time_s: its middle, on the bench's clock.
+        image: RGB (H, W, 3), made when it is asked for.
+    """
+
+    time_s: float
+    image: Callable[[], Image]
+
+
+class Camera(Protocol):
+    """Looks at the robot.
+
+    Attributes:
+        latency_s: what `Picture.time_s` is late by; the same for all pictures.
+    """
+
+    latency_s: float
+
+    def next_s(self) -> float:
+        """When the next picture is to be expected."""
+        ...
+
+    def poll(self, now_s: float) -> Picture | None:
+        """The picture taken since the last call, if there is one."""
+        ...
+
+
+class Tracker(Protocol):
+    """Sees faces, as `FaceTracker` does."""
+
+    def track(self, rgb: Image) -> NDArray[np.float32] | None:
+        """RGB (H, W, 3) -> screen landmarks (478, 3) in px, or None: no face."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Take:
+    """One motion and what was seen of it.
+
+    Attributes:
+        sent_s: (N,) when something was written.
+        sent: (N, M) what.
+        seen_s: (F,) when the pictures were taken in which FaceMesh found a face.
+        faces: (F, 478, 2) metric mm.
+        lost: pictures in which FaceMesh found no face.
+        told: (K,) where the servo in question said it was, every so often; NaN: no answer.
+    """
+
+    sent_s: Array
+    sent: Array
+    seen_s: Array
+    faces: Array
+    lost: int
+    told: Array
+
+
+class Bench:
+    """Owner of bus and safety layer while it is entered. Leaving it, also by an interrupt or an
+    error, brings the robot to neutral and takes its torque.
+
+    Args:
+        description: the robot; its own latencies are compensated while it plays.
+        bus: its bus, not open.
+        camera: before it.
+        clock: of bus and camera.
+        tracker: makes a tracker that looks at the pictures.
+    """
+
+    def __init__(
+        self,
+        description: RobotDescription,
+        bus: ServoBus,
+        camera: Camera,
+        clock: Clock,
+        tracker: Callable[[], Tracker] = FaceTracker,
+    ) -> None:
+        self.description = description
+        self._bus = bus
+        self._camera = camera
+        self._clock = clock
+        self._safety = SafetyLayer(description)
+        self._tick_s = max(TICK_S, bus.write_s / _BUS_SHARE)
+        self._make_tracker = tracker
+        self._tracker: Tracker | None = None
+
+    def __enter__(self) -> Bench:
+        tracker = self._make_tracker()
+        try:
+            self._bus.open()
+            try:
+                self._bus.arm_watchdog(2 * self.description.watchdog.timeout_s)
+                self._safety.reset(self._bus.read(), gentle=True)
+                self._bus.torque(True)
+                self._home()
+            except BaseException:
+                self._bus.__exit__(None, None, None)
+                raise
+        except BaseException:
+            tracker.close()
+            raise
+        self._tracker = tracker
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._home()
+        finally:
+            try:
+                self._bus.__exit__(kind, error, trace)
+            finally:
+                if self._tracker is not None:
+                    self._tracker.close()
+
+    def become(self, description: RobotDescription) -> None:
+        """Go on with other limits, neutral pose or latencies of the same motors, from here."""
+        self.description = description
+        self._safety, start = SafetyLayer(description), self._safety.positions
+        self._safety.reset(start, gentle=True)
+        self._home()
+
+    def play(self, goals: Callable[[float], Array], seconds: float, ask: int | None = None) -> Take:
+        """Play one motion.
+
+        Args:
+            goals: seconds from the start -> (M,) commands.
+            seconds: how long; the last goals are held while the pictures are looked at.
+            ask: a motor that is asked where it is, if its bus can tell.
+
+        Raises:
+            EmoError: no pictures, or no face in most of them.
+        """
+        start = now = self._clock.now()
+        while self._camera.poll(now) is not None:  # what was taken before
+            continue
+        pictures: list[Picture] = []
+        sent_s, sent, told = [now], [self._safety.positions], []
+        tick, question = start, start + _ASK_S
+        while (now := self._clock.now()) < start + seconds:
+            if (picture := self._camera.poll(now)) is not None:
+                pictures.append(picture)
+            if now >= tick:
+                sent.append(self._write(goals(now - start)))
+                sent_s.append(now)
+                tick = max(tick + self._tick_s, now)
+                if ask is not None and self._bus.tells_position and now >= question:
+                    told.append(self._bus.read([ask])[ask])
+                    question += _ASK_S
+            self._clock.sleep_until(min(tick, max(self._camera.next_s(), now + _WAIT_S)))
+        seen_s, faces = self._look(pictures, goals(seconds))
+        return Take(
+            sent_s=np.array(sent_s),
+            sent=np.array(sent),
+            seen_s=seen_s,
+            faces=faces,
+            lost=len(pictures) - len(seen_s),
+            told=np.array(told),
+        )
+
+    def _look(self, pictures: list[Picture], goal: Array) -> tuple[Array, Array]:
+        """(F,) times and (F, 478, 2) metric faces; `goal` is sent on, as silence is a fault."""
+        assert self._tracker is not None, "enter the bench first"
+        times, faces = [], []
+        for picture in pictures:
+            screen = self._tracker.track(picture.image())
+            self._clock.sleep_until(self._clock.now() + _WAIT_S)
+            self._write(goal)
+            if screen is not None:
+                times.append(picture.time_s - self._camera.latency_s)
+                faces.append(to_metric(screen)[0][:, :2].astype(np.float64))
+        if len(times) < len(pictures) / 2 or not pictures:
+            raise EmoError(
+                f"FaceMesh sees a face in {len(times)} of {len(pictures)} pictures: the whole "
+                "face must be in the camera's picture, lit from the front"
+            )
+        return np.array(times), np.array(faces)
+
+    def _write(self, goal: Array | None) -> Array:
+        sent = self._safety.step(goal, self._clock.now())
+        self._bus.write(sent.positions)
+        return sent.positions
+
+    def _home(self) -> None:
+        self._safety.home()
+        give_up = self._clock.now() + HOMING_LIMIT_S
+        while self._clock.now() < give_up:
+            self._write(None)
+            if self._safety.at_neutral:
+                return
+            self._clock.sleep_until(self._clock.now() + self._tick_s)

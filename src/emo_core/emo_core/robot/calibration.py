@@ -1,0 +1,423 @@
+"""A robot gets to know its motors by stepping each of them before a camera.
+
+For each motor: does its servo move, does the face, the way that the file says? Over which part of
+its stroke? How late? Then, if a picture of the face at rest from better days is given: which
+commands bring it back. All of it goes through the safety layer, within the limits of the robot's
+file, so limits only ever become tighter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_core.errors import EmoError
+from emo_core.face import topology
+from emo_core.face.topology import ROBOT_LANDMARKS
+from emo_core.rates import FPS
+from emo_core.robot.bench import Bench, Take
+from emo_core.robot.description import WAYS, Motor, RobotDescription
+from emo_core.robot.response import SLOW_HZ, Response, respond
+from emo_core.robot.speech_like import SpeechLikeCurve
+
+#: Steps of each motor, the time from one to the next, and how long one lasts. Speech is no quicker.
+STEPS = 40
+_PAUSE_S = (0.24, 0.36)
+_STEP_S = 0.15
+#: How far a step goes, in shares of the range.
+_REACH = (0.2, 0.7)
+#: Every third step or so ends at a limit.
+_TO_AN_END = 0.35
+#: A servo that does less than this share of what it was sent does not move.
+_MOVES = 0.2
+#: Changes of limits and neutral below this are none.
+_LEAST_CHANGE = 0.03
+_REST_S, _LAG_S = 12.0, 12.0
+#: Rounds of moving the neutral pose and looking again.
+_ROUNDS = 3
+_SEED = 7
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is now known of one motor.
+
+    Attributes:
+        servo: "moves", "still", "silent" (no answer), or "" if its bus cannot tell.
+        seen: whether the face moves.
+        where: of the face, "" if not seen. travel_mm: of the point that moves most.
+        way: "as described", "reversed", "not as described" (neither), or "" (not described, or
+            not seen).
+        latency_sd_s: standard error of its latency; NaN if that is the others' median.
+        motor: with limits, neutral pose, raw order and latency as found.
+        fault: what is wrong with it and what to do, or "".
+    """
+
+    servo: str
+    seen: bool
+    where: str
+    travel_mm: float
+    way: str
+    latency_sd_s: float
+    motor: Motor
+    fault: str
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a robot found out about itself.
+
+    Attributes:
+        before: the robot as described. after: as found.
+        findings: of each motor.
+        rest_mm: root mean square distance of the face at rest from that of better days, before
+            and after; NaN if there was none to compare with.
+    """
+
+    before: RobotDescription
+    after: RobotDescription
+    findings: tuple[Finding, ...]
+    rest_mm: tuple[float, float]
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """Motor -> what is wrong and what to do."""
+        return {each.motor.name: each.fault for each in self.findings if each.fault}
+
+    @property
+    def uncompensated(self) -> RobotDescription:
+        """The robot as described, were its motors all taken for equally quick."""
+        return _uncompensated(self.before)
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether the robot's inverse model no longer fits."""
+        return self.before.signature() != self.after.signature()
+
+    def save(self, path: Path) -> None:
+        """Write a robot's file that extends the one calibrated.
+
+        Raises:
+            EmoError: it would overwrite the file that it extends.
+        """
+        base = self.before.file.resolve()
+        if path.resolve() == base:
+            raise EmoError(f"{path}: is the file that is calibrated. Give -o another name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [
+            "# Found by ./emo calibrate: what differs from the robot's own file.",
+            f"extends: {os.path.relpath(base, path.parent.resolve())}",
+            f"servo_lag_s: {self.after.servo_lag_s:.4f}",
+            "motors:",
+        ]
+        for old, new in zip(self.before.motors, self.after.motors, strict=True):
+            changed = [f"latency_s: {new.latency_s:.4f}"]
+            if new.limits != old.limits:
+                changed.append(f"limits: [{new.limits[0]:.3f}, {new.limits[1]:.3f}]")
+            if new.neutral != old.neutral:
+                changed.append(f"neutral: {new.neutral:.3f}")
+            if new.raw != old.raw and new.raw is not None:
+                changed.append(f"raw: [{new.raw[0]:g}, {new.raw[1]:g}]")
+            lines.append(f"  - {{name: {new.name}, {', '.join(changed)}}}")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def calibrate(
+    bench: Bench,
+    rest: Array | None = None,
+    steps: int = STEPS,
+    progress: Callable[[str], None] | None = None,
+) -> Calibration:
+    """Calibrate the robot on an entered bench.
+
+    Args:
+        bench: with the robot.
+        rest: (R, 113, 2) metric mm, its face at rest in better days (`Babble.rest`).
+        steps: of each motor; fewer are quicker and less exact.
+        progress: called with what comes next: each motor's name, and two stages more.
+
+    Raises:
+        EmoError: FaceMesh sees no face, or no motor moves it.
+        BusError: the line fails.
+    """
+    tell = progress or (lambda _: None)
+    before = bench.description
+    bench.become(_uncompensated(before))
+    takes, responses = [], []
+    for index, motor in enumerate(before.motors):
+        tell(motor.name)
+        take = _step(bench, index, steps)
+        takes.append(take)
+        responses.append(respond(take.seen_s, take.faces, take.sent_s[1:], take.sent[:-1, index]))
+    findings = _found(before, takes, responses)
+    after = _with(before, [finding.motor for finding in findings])
+    tell("face at rest")
+    rest_mm = (float("nan"), float("nan"))
+    if rest is not None:
+        after, rest_mm = _back_to(bench, after, responses, rest)
+    tell("lag of them all")
+    bench.become(after)
+    after = replace(after, servo_lag_s=_lag(bench, findings))
+    findings = tuple(
+        replace(finding, motor=motor) for finding, motor in zip(findings, after.motors, strict=True)
+    )
+    return Calibration(before, after, findings, rest_mm)
+
+
+def _uncompensated(robot: RobotDescription) -> RobotDescription:
+    return _with(robot, [replace(motor, latency_s=0.0) for motor in robot.motors])
+
+
+def _with(robot: RobotDescription, motors: list[Motor]) -> RobotDescription:
+    return replace(robot, motors=tuple(motors))
+
+
+# -- one motor -------------------------------------------------------------------------------
+
+
+def _step(bench: Bench, index: int, steps: int) -> Take:
+    """Steps of one motor all over its range, the others at neutral."""
+    robot = bench.description
+    motor, rng = robot.motors[index], np.random.default_rng([_SEED, index])
+    low, high = motor.limits
+    starts = np.cumsum(rng.uniform(*_PAUSE_S, steps))
+    levels = [motor.neutral]
+    while len(levels) < steps:
+        end = low if rng.random() < 0.5 else high
+        level = end if rng.random() < _TO_AN_END else rng.uniform(low, high)
+        way = abs(level - levels[-1]) / (high - low)
+        if _REACH[0] < way < _REACH[1]:
+            levels.append(level)
+    levels.append(motor.neutral)
+
+    def goals(now_s: float) -> Array:
+        pose = robot.neutral
+        step = int(np.searchsorted(starts, now_s, side="right"))
+        if step:
+            share = min((now_s - starts[step - 1]) / _STEP_S, 1.0)
+            share *= share * (3.0 - 2.0 * share)
+            pose[index] = levels[step - 1] + share * (levels[step] - levels[step - 1])
+        return pose
+
+    return bench.play(goals, float(starts[-1]) + 0.6, ask=index)
+
+
+def _found(
+    robot: RobotDescription, takes: list[Take], responses: list[Response]
+) -> tuple[Finding, ...]:
+    seen = [response.latency_s for response in responses if response.seen]
+    if not seen:
+        raise EmoError(
+            f"robot '{robot.name}': no motor moves anything in the picture. "
+            "Check the servos' supply, and that the camera looks at this robot"
+        )
+    usual = float(np.median(seen))
+    quickest = min(0.0, *seen)  # only differences matter, and a file takes none below zero
+    return tuple(
+        _finding(robot, index, takes[index], responses[index], usual - quickest, quickest)
+        for index in range(len(robot.motors))
+    )
+
+
+def _finding(
+    robot: RobotDescription,
+    index: int,
+    take: Take,
+    response: Response,
+    usual_s: float,
+    quickest_s: float,
+) -> Finding:
+    motor = robot.motors[index]
+    servo = _servo(take, index)
+    if not response.seen:
+        return Finding(
+            servo=servo,
+            seen=False,
+            where="",
+            travel_mm=0.0,
+            way="",
+            latency_sd_s=float("nan"),
+            motor=replace(motor, latency_s=round(usual_s, 4)),
+            fault=_unseen(motor, servo, take),
+        )
+    found, fault, way = motor, "", _way(motor, response)
+    if way == "reversed" and motor.raw is not None:
+        found = replace(found, raw=(motor.raw[1], motor.raw[0]))
+        fault = "moved the wrong way: its raw is turned round. Calibrate the new file once more"
+    elif way == "reversed":
+        fault = "moves the wrong way: give it raw, the servo's units at command 0 and 1"
+    elif way == "not as described":
+        fault = "does not move the face as moves says: check its linkage, or mend moves"
+    else:
+        found = replace(found, limits=_limits(motor, response))
+    point = int(np.argmax(np.linalg.norm(response.push, axis=1)))
+    travel = float(np.linalg.norm(response.push[point]) * np.ptp(response.knots))
+    return Finding(
+        servo=servo,
+        seen=True,
+        where=_region(point),
+        travel_mm=travel,
+        way=way,
+        latency_sd_s=response.latency_sd_s,
+        motor=replace(found, latency_s=round(response.latency_s - quickest_s, 4)),
+        fault=fault,
+    )
+
+
+def _servo(take: Take, index: int) -> str:
+    if not len(take.told):
+        return ""
+    if not np.isfinite(take.told).any():
+        return "silent"
+    moved = np.nanmax(take.told) - np.nanmin(take.told)
+    return "moves" if moved > _MOVES * np.ptp(take.sent[:, index]) else "still"
+
+
+def _unseen(motor: Motor, servo: str, take: Take) -> str:
+    if servo == "silent":
+        return f"does not answer: check its cable, its supply, and that its id is {motor.id}"
+    if servo == "still":
+        return (
+            f"stays at {float(np.nanmean(take.told)):.2f} whatever it is sent: "
+            "is it stuck, or without torque?"
+        )
+    if motor.gaze:
+        return ""
+    if servo == "moves":
+        return "turns, but nothing moves in the picture: is its linkage loose, or out of sight?"
+    return "moves nothing in the picture: check its cable, its id and its linkage"
+
+
+def _way(motor: Motor, response: Response) -> str:
+    if motor.moves is None:
+        return ""
+    ahead = np.array(WAYS[motor.moves.way])
+    push = float(ahead @ response.push[motor.moves.point])
+    error = float(np.linalg.norm(response.push_sd[motor.moves.point]))
+    if abs(push) < 4.0 * error:
+        return "not as described"
+    return "as described" if push > 0.0 else "reversed"
+
+
+def _limits(motor: Motor, response: Response) -> tuple[float, float]:
+    """The file's, but for ends where the face surely does not move any more."""
+    low, high = motor.limits
+    first, last = response.usable()
+    if first > low + _LEAST_CHANGE and first > response.knots[0]:
+        low = round(min(first, motor.neutral), 3)
+    if last < high - _LEAST_CHANGE and last < response.knots[-1]:
+        high = round(max(last, motor.neutral), 3)
+    return (low, high) if low < high else motor.limits
+
+
+def _region(point: int) -> str:
+    """The part of the face that a FaceMesh point belongs to."""
+    parts = {
+        "iris": (topology.RIGHT_IRIS, topology.LEFT_IRIS),
+        "eye": (topology.EYES,),
+        "brow": (topology.EYEBROWS,),
+        "lips": (topology.LIPS,),
+        "jaw": (topology.LOWER_OVAL,),
+    }
+    for name, tables in parts.items():
+        if any(point in table for table in tables):
+            return name
+    return "skin"
+
+
+# -- all of them -----------------------------------------------------------------------------
+
+
+def _lag(bench: Bench, findings: tuple[Finding, ...]) -> float:
+    """From a command's time to the motion, all motors together at a speech's pace, in s."""
+    robot = bench.description
+    curve = SpeechLikeCurve(_SEED)
+    moving = np.array([finding.seen for finding in findings])
+
+    def goals(now_s: float) -> Array:
+        pose = curve.commands(robot, np.floor(now_s * FPS + 1e-6) / FPS)
+        return np.where(moving & (now_s < _LAG_S), pose, robot.neutral)
+
+    take = bench.play(goals, _LAG_S)
+    # One curve moves them all: what differs is how far. Its start is a leap from neutral.
+    sooner = np.arange(-1.0, _LAG_S, 0.002)
+    later = take.seen_s > take.sent_s[0] + 1.0
+    response = respond(
+        take.seen_s[later], take.faces[later], take.sent_s[0] + sooner, curve(sooner)
+    )
+    return round(min(max(response.latency_s, 0.0), 1.0), 4)
+
+
+def _back_to(
+    bench: Bench, robot: RobotDescription, responses: list[Response], rest: Array
+) -> tuple[RobotDescription, tuple[float, float]]:
+    """The robot with a neutral pose that looks like `rest`, and how far off it was and is, mm."""
+    bench.become(robot)
+    here = _at_rest(bench)
+    was = is_now = _distance(here, rest)
+    for _ in range(_ROUNDS):
+        moved = _with(robot, _homeward(robot, responses, here, rest))
+        if moved == robot or not _allowed(moved):
+            break
+        bench.become(moved)
+        here = _at_rest(bench)
+        if _distance(here, rest) > is_now:
+            break
+        robot, is_now = moved, _distance(here, rest)
+    return robot, (was, is_now)
+
+
+def _at_rest(bench: Bench) -> Array:
+    """(F, 113, 2) the face at neutral."""
+    take = bench.play(lambda _: bench.description.neutral, _REST_S)
+    return take.faces[:, ROBOT_LANDMARKS]
+
+
+def _distance(faces: Array, others: Array) -> float:
+    apart = faces.mean(axis=0) - others.mean(axis=0)
+    return float(np.sqrt(np.mean(np.sum(apart**2, axis=-1))))
+
+
+def _homeward(
+    robot: RobotDescription, responses: list[Response], here: Array, rest: Array
+) -> list[Motor]:
+    """Motors with a neutral that brings the mean face from `here` to `rest`.
+
+    Weighted least squares over all motors that are seen. The weights' covariance is that of the
+    faces at rest, which sway slowly: so many seconds of them are few independent looks.
+    """
+    seen = [n for n, response in enumerate(responses) if response.seen]
+    faces = [each.reshape(len(each), -1) for each in (here, rest)]
+    wanted = faces[1].mean(axis=0) - faces[0].mean(axis=0)
+    looks = [max(2.0 * SLOW_HZ * len(each) / FPS, 1.0) for each in faces]
+    sway = np.concatenate([each - each.mean(axis=0) for each in faces])
+    sway *= np.sqrt(sum(1.0 / count for count in looks) / len(sway))
+    _, singular, components = np.linalg.svd(sway, full_matrices=False)
+    floor = max(float(np.sum(singular**2)) / sway.shape[1], 1e-6)
+    push = np.array([responses[n].push[ROBOT_LANDMARKS].ravel() for n in seen])
+    along = singular**2 / (singular**2 + floor) * (push @ components.T)
+    weighed = (push - along @ components) / floor
+    covariance = np.linalg.inv(weighed @ push.T + 1e-9 * np.eye(len(seen)))
+    change = covariance @ weighed @ wanted
+    sure = np.abs(change) > np.maximum(_LEAST_CHANGE, 3.0 * np.sqrt(np.diag(covariance)))
+    motors = list(robot.motors)
+    for n, step in zip(np.array(seen)[sure], change[sure], strict=True):
+        low, high = motors[n].limits
+        neutral = round(min(max(motors[n].neutral + float(step), low), high), 3)
+        motors[n] = replace(motors[n], neutral=neutral)
+    return motors
+
+
+def _allowed(robot: RobotDescription) -> bool:
+    """Whether the neutral pose keeps to the interlocks."""
+    return all(
+        sum(weight * robot.neutral[n] for n, weight in lock.weights) <= lock.maximum
+        for lock in robot.interlocks
+    )
