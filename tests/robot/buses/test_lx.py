@@ -222,8 +222,8 @@ def test_garbage_between_requests_is_dropped(rig: Rig) -> None:
         assert np.isfinite(rig.bus.read([1])[1])
 
 
-def test_noise_never_moves_a_servo_astray(rig: Rig) -> None:
-    """Damaged packets fail their checksum: a servo keeps its goal until the next one."""
+def test_damaged_packets_are_ignored(rig: Rig) -> None:
+    """They fail their checksum: a servo keeps its goal until the next one."""
     rig.bus.torque(True)
     rig.line.requests = noisy(0.01, seed=1)
     low = high = rig.robot.neutral
