@@ -133,17 +133,33 @@ def test_arming_and_disarming(rig) -> None:
     assert rig.device.get(3, dynamixel.BUS_WATCHDOG) == 0
 
 
-def test_torque_comes_on_after_the_watchdog_has_stopped_a_program_before(rig) -> None:
-    rig.bus.arm_watchdog(0.06)
+def test_a_program_after_one_that_was_killed_in_mid_motion(register_rig) -> None:
+    rig = register_rig("dynamixel", max_speed=0.5)
+    rig.bus.arm_watchdog(0.2)
     rig.bus.torque(True)
-    rig.bus.write(rig.robot.neutral + 0.1)
-    time.sleep(0.4)
+    goal = rig.robot.neutral.copy()
+    goal[0] = 1.0
+    rig.bus.write(goal)
+    rig.bus._line.close()  # nothing is disarmed
+    time.sleep(0.7)
     assert rig.device.get(0, dynamixel.BUS_WATCHDOG) == dynamixel.WATCHDOG_TRIPPED
-    rig.bus._line.close()  # as when the program is killed: nothing is disarmed
+    stopped = rig.where()
+    assert stopped[0] < 0.9
     rig.hurry(0.3)
+    assert rig.bus.arm_watchdog(5.0)
     rig.bus.torque(True)
-    goal = rig.robot.neutral + 0.2
-    np.testing.assert_allclose(rig.settle(goal), goal, atol=0.02)
+    time.sleep(0.5)
+    np.testing.assert_allclose(rig.where(), stopped, atol=0.01)  # not on to the old goal
+    assert rig.servos.on.all() and rig.device.get(0, dynamixel.BUS_WATCHDOG) == 127
+    np.testing.assert_allclose(rig.settle(goal, 1.5), goal, atol=0.02)
+
+
+def test_a_line_given_up_with_torque_on_leaves_the_servos_guarded(rig) -> None:
+    rig.bus.arm_watchdog(0.1)
+    rig.bus.torque(True)
+    rig.bus.close()
+    time.sleep(0.4)
+    assert rig.device.get(3, dynamixel.BUS_WATCHDOG) == dynamixel.WATCHDOG_TRIPPED
 
 
 def test_an_error_that_stays_until_a_reboot(rig) -> None:

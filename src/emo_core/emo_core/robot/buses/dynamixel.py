@@ -94,11 +94,11 @@ class DynamixelBus(RegisterBus):
             latched = [motor for motor, answer in answers if answer is None or answer[0][0]]
 
     def close(self) -> None:
-        """Also disarms the watchdog, if the line still works."""
-        if self._watchdog:
-            self._watchdog = 0
+        """Disarms the watchdog if all torque is off: servos that hold are left guarded."""
+        if self._watchdog and not self._on.any():
             with contextlib.suppress(BusError):
                 self._put(BUS_WATCHDOG, dict.fromkeys(self._all, 0))
+        self._watchdog = 0
         super().close()
 
     def torque(self, on: bool, motors: Sequence[int] | None = None) -> None:
@@ -156,11 +156,19 @@ class DynamixelBus(RegisterBus):
         self._watchdog = min(max(units, 1), WATCHDOG_MOST)
         self._tripped = False
         there = self._get(BUS_WATCHDOG, self._all)
-        return bool(there) and len(
-            self._put_surely(BUS_WATCHDOG, dict.fromkeys(there, self._watchdog))
-        ) == len(there)
+        # One that has stopped its servo stays until `torque`: cleared, it might let the servo go
+        # on to an old goal.
+        idle = [motor for motor, data in there.items() if data[0] != WATCHDOG_TRIPPED]
+        taken = self._put_surely(BUS_WATCHDOG, dict.fromkeys(idle, self._watchdog))
+        return bool(there) and len(taken) == len(idle)
 
     def _prepare(self, motors: Sequence[int]) -> None:
+        stopped = [
+            motor
+            for motor, data in self._get(BUS_WATCHDOG, motors).items()
+            if data[0] == WATCHDOG_TRIPPED
+        ]
+        self._put_surely(TORQUE_ENABLE, dict.fromkeys(stopped, 0))
         self._put_surely(BUS_WATCHDOG, dict.fromkeys(motors, 0))
 
     def _reboot(self, motors: Iterable[int]) -> None:

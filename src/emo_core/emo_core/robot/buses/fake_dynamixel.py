@@ -95,6 +95,16 @@ class FakeDynamixel(FakeRegisters):
             return DATA_RANGE
         return 0
 
+    def _write(self, motor: int, address: int, data: bytes, now_s: float) -> int:
+        """Cleared, a watchdog lets its servo go on to the goal that stands there."""
+        before = self.get(motor, dynamixel.BUS_WATCHDOG)
+        error = super()._write(motor, address, data, now_s)
+        cleared = self.get(motor, dynamixel.BUS_WATCHDOG) != before
+        if before == dynamixel.WATCHDOG_TRIPPED and cleared and self.servos.on[motor]:
+            goal = self._command(motor, self.get(motor, dynamixel.GOAL_POSITION))
+            self.servos.command({motor: goal}, now_s)
+        return error
+
     def _also(self, motor: int, instruction: int, now_s: float) -> list[bytes]:
         if instruction != REBOOT:
             return [self._status(motor, 2)]  # no such instruction
