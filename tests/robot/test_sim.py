@@ -12,12 +12,24 @@ from emo_core.errors import EmoError
 from emo_core.face import topology
 from emo_core.robot.bus import make_bus
 from emo_core.robot.description import RobotDescription
+from emo_core.robot.sim.camera import Camera
 from emo_core.robot.sim.description import ServoModel
 from emo_core.robot.sim.render import Renderer
 from emo_core.robot.sim.servos import SimulatedServos, simulate
 from emo_core.robot.sim.skin import INNER_LOWER, INNER_UPPER, Skin, load_mesh
 
-SERVO = ServoModel(max_speed=10.0, max_acceleration=500.0, dead_band=0.002, delays_s=(0.006,))
+SERVO = ServoModel(
+    max_speed=10.0,
+    max_acceleration=500.0,
+    dead_band=0.002,
+    delays_s=(0.006,),
+    backlash=0.01,
+    hysteresis=0.2,
+    hysteresis_width=0.1,
+    ambient_c=25.0,
+    rise_c=30.0,
+    warming_s=60.0,
+)
 
 
 def pose(robot: RobotDescription, **motors: float) -> np.ndarray:
@@ -164,3 +176,77 @@ def test_broken_meshes(tmp_path: Path) -> None:
     np.savez(file, points=np.zeros((3, 3)), triangles=np.zeros((1, 3), int))
     with pytest.raises(EmoError, match="needs points"):
         load_mesh(file)
+
+
+def test_horns_lag_behind_the_shafts_by_backlash_and_friction() -> None:
+    servos = SimulatedServos(SERVO, [0.5])
+    servos.positions(0.0)
+
+    def at(goal: float, when: float) -> tuple[float, float]:
+        servos.command([goal], when)
+        return servos.positions(when + 0.9)[0], servos.horns(when + 0.9)[0]
+
+    shaft, up = at(0.8, 0.0)
+    lag = 0.8 * 0.005 + 0.2 * (0.005 + 0.05)  # half the play of each element
+    assert shaft - up == pytest.approx(lag, abs=1e-6)
+    at(0.95, 1.0)
+    shaft, down = at(0.8, 2.0)
+    assert down - shaft == pytest.approx(lag, abs=SERVO.dead_band)
+    assert at(0.803, 3.0)[1] == down  # a turn smaller than the backlash moves nothing
+
+
+def test_servos_grow_warm_under_load_and_cool_again() -> None:
+    servos = SimulatedServos(SERVO, [0.5, 0.5], neutral=[0.5, 0.5])
+    servos.positions(0.0)
+    servos.command([1.0, 0.75], 0.0)
+    hot = servos.temperatures(600.0)
+    assert hot == pytest.approx([55.0, 32.5], abs=0.3)  # load goes with stretch squared
+    servos.torque(False)
+    after = servos.temperatures(660.0) - SERVO.ambient_c
+    assert after == pytest.approx((hot - SERVO.ambient_c) / np.e, rel=0.01)
+
+
+def test_camera_is_seeded_noisy_shaken_and_blurs_what_moves(sim: RobotDescription) -> None:
+    first, again, other = (Camera(sim, seed) for seed in (3, 3, 4))
+    still = first(sim.neutral, 0.5)
+    assert still.shape == (480, 640, 3) and still.dtype == np.uint8
+    assert np.array_equal(still, again(sim.neutral, 0.5))
+    assert not np.array_equal(still, other(sim.neutral, 0.5))
+
+    def quiet(**changes: float) -> RobotDescription:
+        assert sim.simulator is not None
+        camera = replace(
+            sim.simulator.camera,
+            **{"noise": 0.0, "exposure": 0.0, "vibration_px": 0.0, **changes},
+            turn_deg=(0.0, 0.0, 0.0),
+            shift_mm=(0.0, 0.0, 0.0),
+        )
+        return replace(sim, simulator=replace(sim.simulator, camera=camera))
+
+    drawn = Renderer(sim)(sim.neutral)
+    assert np.array_equal(Camera(quiet())(sim.neutral, 0.0), drawn)
+    noise = Camera(quiet(noise=3.0))(sim.neutral, 0.0)[:100, :100].astype(float)
+    assert np.std(noise - drawn[:100, :100]) == pytest.approx(3.0, abs=0.1)
+    lamp = Camera(quiet(exposure=0.1))
+    bright = [lamp(sim.neutral, 7.0 * n).mean() for n in range(60)]
+    assert np.std(np.log(np.array(bright) / drawn.mean())) == pytest.approx(0.1, abs=0.04)
+    speeds = np.where(np.array(sim.names) == "jaw", 8.0, 0.0)
+    half_open = pose(sim, jaw=0.5)
+    sharp, blurred = (Camera(quiet())(half_open, 0.0, v) for v in (None, speeds))
+    change = np.abs(sharp.astype(int) - blurred).max(axis=2)
+    assert change.max() > 30 and np.all(change[:200] == 0)  # about the mouth, not above
+
+
+def test_a_rolling_shutter_bends_what_a_global_one_shifts(sim: RobotDescription) -> None:
+    assert sim.simulator is not None
+    wall = np.zeros((480, 640, 3), dtype=np.uint8)
+    wall[:, 320:] = 200  # an upright edge
+    bend = []
+    for readout in (0.0, 0.03):
+        model = replace(
+            sim.simulator.camera, noise=0.0, readout_s=readout, turn_deg=(0.0, 0.0, 0.0)
+        )
+        robot = replace(sim, simulator=replace(sim.simulator, camera=model))
+        picture = Camera(robot, 1)._develop(wall, 0.2)
+        bend.append(np.ptp(np.argmax(picture[:, :, 0] > 100, axis=1)))
+    assert bend[0] == 0 and 5 < bend[1] < 40

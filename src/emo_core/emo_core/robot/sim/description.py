@@ -18,12 +18,23 @@ class ServoModel:
 
     Attributes:
         delays_s: for each motor, from a command to the start of its motion.
+        backlash: of gears and linkage, in strokes.
+        hysteresis: share of the pull that the skin's friction holds back until the horn has
+            turned round by `hysteresis_width` (strokes).
+        ambient_c, rise_c, warming_s: temperature at rest, how much hotter a servo becomes that
+            holds the skin at full stretch, and the time constant of that.
     """
 
     max_speed: float
     max_acceleration: float
     dead_band: float
     delays_s: tuple[float, ...]
+    backlash: float
+    hysteresis: float
+    hysteresis_width: float
+    ambient_c: float
+    rise_c: float
+    warming_s: float
 
 
 @dataclass(frozen=True)
@@ -53,12 +64,32 @@ class SkinModel:
 
 @dataclass(frozen=True)
 class CameraModel:
-    """A pinhole camera in front of the face, which looks at the mesh's origin."""
+    """A pinhole camera in front of the face, which looks at the mesh's origin.
+
+    Attributes:
+        noise: standard deviation of each pixel, grey levels.
+        exposure: standard deviation of the logarithm of the picture's brightness.
+        shutter_s: what moves while it is open is blurred.
+        readout_s: from the picture's first row to its last: a rolling shutter.
+        vibration_px, vibration_hz: the camera shakes; each row shows where it was just then.
+        sway_hz: how fast head and camera sway against each other, and the exposure wanders.
+        turn_deg: standard deviations of that sway: yaw, pitch, roll.
+        shift_mm: right, up, towards the camera.
+    """
 
     width: int
     height: int
     distance_mm: float
     focal_px: float
+    noise: float
+    exposure: float
+    shutter_s: float
+    readout_s: float
+    vibration_px: float
+    vibration_hz: float
+    sway_hz: float
+    turn_deg: tuple[float, float, float]
+    shift_mm: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -79,6 +110,12 @@ def read_simulator(entry: Section, motors: tuple[str, ...]) -> Simulator:
             max_acceleration=servos.number("max_acceleration", 1.0, 100000.0),
             dead_band=servos.number("dead_band", 0.0, 0.2),
             delays_s=_delays(servos, motors),
+            backlash=servos.number("backlash", 0.0, 0.2),
+            hysteresis=servos.number("hysteresis", 0.0, 0.9),
+            hysteresis_width=servos.number("hysteresis_width", 0.0, 0.5),
+            ambient_c=servos.number("ambient_c", -40.0, 60.0),
+            rise_c=servos.number("rise_c", 0.0, 200.0),
+            warming_s=servos.number("warming_s", 1.0, 3600.0),
         ),
         skin=_skin(skin, motors),
         camera=CameraModel(
@@ -86,6 +123,15 @@ def read_simulator(entry: Section, motors: tuple[str, ...]) -> Simulator:
             height=camera.integer("height", 64, 4096),
             distance_mm=camera.number("distance_mm", 250.0, 5000.0),
             focal_px=camera.number("focal_px", 10.0, 50000.0),
+            noise=camera.number("noise", 0.0, 100.0),
+            exposure=camera.number("exposure", 0.0, 1.0),
+            shutter_s=camera.number("shutter_s", 0.0, 0.1),
+            readout_s=camera.number("readout_s", 0.0, 0.1),
+            vibration_px=camera.number("vibration_px", 0.0, 20.0),
+            vibration_hz=camera.number("vibration_hz", 0.1, 200.0),
+            sway_hz=camera.number("sway_hz", 0.01, 10.0),
+            turn_deg=_triple(camera, "turn_deg", 0.0, 30.0),
+            shift_mm=_triple(camera, "shift_mm", 0.0, 200.0),
         ),
     )
     for section in (servos, camera, entry):
@@ -114,20 +160,27 @@ def _skin(entry: Section, names: tuple[str, ...]) -> SkinModel:
 
 
 def _region(entry: Section, names: tuple[str, ...]) -> Region:
+    region = Region(
+        motor=names.index(entry.text("motor", names)),
+        anchors=_anchors(entry),
+        radius_mm=entry.number("radius_mm", 0.1, 500.0),
+        low_mm=_triple(entry, "low_mm", -100.0, 100.0),
+        high_mm=_triple(entry, "high_mm", -100.0, 100.0),
+        saturation=entry.number("saturation", 0.0, 10.0),
+    )
+    entry.done()
+    return region
+
+
+def _anchors(entry: Section) -> tuple[tuple[int, float], ...]:
     anchors = []
     for landmark, weight in entry.number_table("anchors").items():
         if not isinstance(landmark, int) or not 0 <= landmark < NUM_LANDMARKS:
             raise entry.error("anchors", f"names {landmark!r}", "give FaceMesh points, 0..477")
         anchors.append((landmark, weight))
-    low = entry.numbers("low_mm", 3, -100.0, 100.0)
-    high = entry.numbers("high_mm", 3, -100.0, 100.0)
-    region = Region(
-        motor=names.index(entry.text("motor", names)),
-        anchors=tuple(anchors),
-        radius_mm=entry.number("radius_mm", 0.1, 500.0),
-        low_mm=(low[0], low[1], low[2]),
-        high_mm=(high[0], high[1], high[2]),
-        saturation=entry.number("saturation", 0.0, 10.0),
-    )
-    entry.done()
-    return region
+    return tuple(anchors)
+
+
+def _triple(entry: Section, key: str, low: float, high: float) -> tuple[float, float, float]:
+    x, y, z = entry.numbers(key, 3, low, high)
+    return x, y, z

@@ -1,4 +1,4 @@
-"""Servos that exist in memory only: a position loop with limits, a dead band and delays."""
+"""Servos that exist in memory only: position loops, the play of their gears, and their heat."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
-from emo_core.robot.bus import ServoBus
+from emo_core.robot.bus import ServoBus, Telemetry
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.safety import SafetyLayer, stoppable
 from emo_core.robot.sim.description import ServoModel
 
 #: Fixed step of the motion: results do not depend on how often anyone looks.
 STEP_S = 0.002
+#: Steps between two looks at the load: heat is slow.
+WARM_STEPS = 50
 
 Array = NDArray[np.float64]
 
@@ -26,12 +28,26 @@ class SimulatedServos:
     """M position servos. Deterministic: time is passed in, and may not run backwards.
 
     Each runs to its goal at up to `max_speed`, speeding up and braking at `max_acceleration`,
-    and rests while the goal is within the dead band. A goal takes effect after the motor's own delay.
+    and rests while the goal is within the dead band. A goal takes effect after the motor's own
+    delay. The skin follows the horns, which lag behind the shafts by the backlash, and in part by
+    friction too: a generalized play (Prandtl-Ishlinskii) operator with two elements.
+
+    Args:
+        model: of the robot's `simulator` section.
+        start: (M,) where they are.
+        neutral: (M,) where the skin does not pull; `start` if not given.
     """
 
-    def __init__(self, model: ServoModel, start: ArrayLike) -> None:
+    def __init__(
+        self, model: ServoModel, start: ArrayLike, neutral: ArrayLike | None = None
+    ) -> None:
         self._model = model
         self._x = np.array(start, dtype=np.float64)
+        self._geared = self._x.copy()
+        self._dragged = self._x.copy()
+        self._neutral = self._x.copy() if neutral is None else np.array(neutral, np.float64)
+        self._rise_c = np.zeros_like(self._x)
+        self._warmed = 0  # tick of _rise_c
         self._v = np.zeros_like(self._x)
         self._goal = self._x.copy()
         self._delays = np.array(model.delays_s)
@@ -52,16 +68,41 @@ class SimulatedServos:
         self._v[:] = 0.0
 
     def positions(self, now_s: float) -> Array:
-        """(M,) positions at `now_s`."""
+        """(M,) positions of the shafts at `now_s`: what encoders tell."""
+        self._run(now_s)
+        return self._x.copy()
+
+    def horns(self, now_s: float) -> Array:
+        """(M,) positions at `now_s` behind backlash and friction: what the skin follows."""
+        self._run(now_s)
+        share = self._model.hysteresis
+        return np.asarray((1.0 - share) * self._geared + share * self._dragged)
+
+    def temperatures(self, now_s: float) -> Array:
+        """(M,) degrees Celsius at `now_s`."""
+        self._run(now_s)
+        return np.asarray(self._model.ambient_c + self._rise_c)
+
+    def _run(self, now_s: float) -> None:
         last = math.floor(now_s / STEP_S + 1e-9)
         if self._ticks is None:
-            self._ticks = last
+            self._ticks = self._warmed = last
         while self._ticks < last:
             self._ticks += 1
             busy = self._step(self._ticks * STEP_S)
             if not busy and not self._arriving:
                 self._ticks = last
-        return self._x.copy()
+            if self._ticks - self._warmed >= WARM_STEPS:
+                self._warm(self._ticks)
+
+    def _warm(self, tick: int) -> None:
+        """Exponential approach to the temperature of the present load."""
+        stretch = self._x - self._neutral
+        span = np.where(stretch > 0.0, 1.0 - self._neutral, self._neutral)
+        load = (stretch / np.maximum(span, 1e-9)) ** 2 if self._on else np.zeros_like(stretch)
+        kept = math.exp((self._warmed - tick) * STEP_S / self._model.warming_s)
+        self._rise_c = kept * self._rise_c + (1.0 - kept) * self._model.rise_c * load
+        self._warmed = tick
 
     def _step(self, now_s: float) -> bool:
         """One step; False if nothing will move until a goal arrives."""
@@ -80,6 +121,9 @@ class SimulatedServos:
         wanted = np.copysign(wanted, distance)
         self._v = np.clip(wanted, self._v - a * STEP_S, self._v + a * STEP_S)
         self._x = np.clip(self._x + self._v * STEP_S, 0.0, 1.0)
+        half, wide = self._model.backlash / 2.0, self._model.hysteresis_width / 2.0
+        self._geared = np.clip(self._geared, self._x - half, self._x + half)
+        self._dragged = np.clip(self._dragged, self._geared - wide, self._geared + wide)
         return bool(self._v.any() or np.any(size > self._model.dead_band))
 
 
@@ -123,6 +167,13 @@ class SimBus(ServoBus):
     def read(self, motors: Sequence[int] | None = None) -> Array:
         return self._servos.positions(self._now())
 
+    def telemetry(self, motor: int) -> Telemetry:
+        return Telemetry(temperature_c=float(self._servos.temperatures(self._now())[motor]))
+
+    def horns(self) -> Array:
+        """(M,) what the skin follows now: `SimulatedServos.horns`."""
+        return self._servos.horns(self._now())
+
     def _now(self) -> float:
         if not self._open:
             raise EmoError(f"robot '{self.description.name}': the bus is closed. Open it first")
@@ -149,7 +200,8 @@ def simulate(
         tick_s: period of the driver's timer between commands.
 
     Returns:
-        (ceil(T * out_fps / rate_hz), M) positions at n / out_fps.
+        (ceil(T * out_fps / rate_hz), M) what the skin follows (`SimulatedServos.horns`) at
+        n / out_fps.
     """
     wanted = np.asarray(commands, dtype=np.float64)
     if description.simulator is None:
@@ -167,7 +219,7 @@ def simulate(
     for when, kind, n in sorted(events):
         now = when + origin
         if kind == 2:
-            out[n] = servos.positions(now)
+            out[n] = servos.horns(now)
         else:
             servos.positions(now)
             servos.command(safety.step(wanted[n] if kind == 0 else None, now).positions, now)

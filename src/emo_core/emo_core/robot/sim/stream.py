@@ -1,4 +1,4 @@
-"""The simulated robot, offline: commands in, the positions its servos reach out, frame by frame."""
+"""The simulated robot, offline: commands in, where its servos pull the skin out, frame by frame."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SimulatedRobot:
             now = 1.0 + self._tick * TICK_S
             seen = 1.0 + self._out * TICKS_PER_FRAME * TICK_S + self._lag_s
             if seen < now:
-                reached.append(self._servos.positions(seen))
+                reached.append(self._servos.horns(seen))
                 self._out += 1
             self._servos.positions(now)
             sent = self._safety.step(command if k == 0 else None, now)
