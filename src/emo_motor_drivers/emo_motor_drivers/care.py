@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from emo_core.robot.bus import BusError, ServoBus
 from emo_core.robot.description import RobotDescription
-from emo_core.robot.protection import Protector
+from emo_core.robot.protection import SILENT_AFTER, SILENT_AFTER_S, Protector
 from emo_core.robot.safety import SafetyLayer
 
 #: Every servo is asked for its temperature and supply once in this time.
@@ -60,6 +60,7 @@ class Care:
         self._next = self._next_telemetry = 0
         self._telemetry_due_s = -np.inf
         self._torque = False
+        self._unanswered, self._answered_s = 0, -np.inf  # questions to any servo
         self.rested: dict[int, str] = {}
         self.limp: set[int] = set()
         self._limp_at_s: dict[int, float] = {}  # of those that rest: when torque goes off
@@ -128,9 +129,13 @@ class Care:
         self.protector.position(motor, goal, position, now_s)
         if np.isfinite(position):
             self.positions[motor], self.times_s[motor] = position, now_s
+            self._unanswered, self._answered_s = 0, now_s
             if motor in self.limp:
                 self._safety.limp(motor, position)
-        elif all(self.protector.silent(motor) for motor in range(len(self._names))):
+            return
+        self._unanswered += 1
+        enough = self._unanswered >= max(SILENT_AFTER, len(self._names))
+        if enough and now_s - self._answered_s >= SILENT_AFTER_S:
             raise BusError(SILENCE)
 
     def _attend(self, now_s: float) -> bool:
