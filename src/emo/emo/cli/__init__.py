@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "track": ("emo.cli.track", "a face in a video to landmarks"),
     "babble": ("emo.cli.babble", "motor babbling: what each motor does to the face"),
     "stop": ("emo.cli.stop", "e-stop: every robot of this machine brakes and lets go"),
+    "calibrate": ("emo.cli.calibrate", "limits, neutral pose, direction and latency of each motor"),
     "eval": ("emo.cli.eval", "measure the models against real recordings"),
     "data": ("emo.cli.data", "prepare recordings for training"),
     "train": ("emo.cli.train", "train the models"),

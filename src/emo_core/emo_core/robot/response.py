@@ -41,8 +41,8 @@ class Response:
         latency_s: from a write to the motion.
         latency_sd_s: standard error of it: two halves of the pictures, each with the way learnt
             from the other, have it to themselves.
-        r2: share of y's quick variance that the model explains, in pictures that the way was not
-            learnt from: about 0 for a motor that moves nothing visible.
+        r2: share of y's quick variance that the model explains (adjusted for its freedom), in
+            pictures that the way was not learnt from: about 0 where nothing is seen to move.
         knots: (K,) commands.
         slopes: (K - 1,) of f between knots. slopes_cov: (K - 1, K - 1) their covariance.
         push: (478, 2) mm in the metric frame for each stroke.
@@ -61,7 +61,8 @@ class Response:
     @property
     def seen(self) -> bool:
         """Whether the camera sees what this motor does."""
-        return self.r2 > 0.6
+        surest = float(np.max(np.abs(self.push) / np.maximum(self.push_sd, 1e-9)))
+        return self.r2 > 0.6 and surest > 6.0
 
     def usable(self, dead: float = 0.1, doubt: float = 0.25) -> tuple[float, float]:
         """The part of the stroke in which the face changes.
@@ -174,14 +175,16 @@ class _Fitter:
         design = self._design(latency)[rows]
         curve = _solve(design, y)
         squares = float(np.sum((y - design @ curve) ** 2))
-        variance = squares / max(len(y) - KNOTS - self._slow.shape[1] // 2 - 1, 1)
+        # What is slow takes its share of the freedom, the knots and the latency theirs.
+        free = len(y) * (1.0 - self._slow.shape[1] / len(self._times))
+        variance = squares / max(free - KNOTS - 1, 1)
         covariance = variance * np.linalg.inv(design.T @ design + _smooth(len(y)))
         rise = np.diff(np.eye(KNOTS), axis=0) / (self.knots[1] - self.knots[0])
         return _Fit(
             latency_s=latency,
             slopes=rise @ curve,
             slopes_cov=rise @ covariance @ rise.T,
-            r2=1.0 - squares / max(float(np.sum(y**2)), 1e-12),
+            r2=1.0 - variance / max(float(np.sum(y**2)) / free, 1e-12),
         )
 
     def _at(self, latency_s: float) -> Array:
