@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
 import numpy as np
 import pytest
 
+from emo_core.errors import EmoError
 from emo_core.robot.bus import BusError, make_bus
 from emo_core.robot.buses import dynamixel, feetech
 from emo_core.robot.buses.fake import damaged, half, noisy, silence
@@ -157,6 +159,30 @@ def test_garbage_before_an_answer(rig, garbage: bytes) -> None:
     with rig.line.lock:
         rig.line.answers = lambda data: garbage + data
     assert rig.bus.read([3])[3] == pytest.approx(rig.robot.neutral[3], abs=ONE_STEP)
+
+
+def test_whatever_comes_back_is_no_exception(rig) -> None:
+    rng = np.random.default_rng(7)
+    starts = [b"", b"\xff\xff", b"\xff\xff\xfd\x00", b"\xff\xff\x04", b"\xff\xff\xfd\x00\x04"]
+
+    def garbage(data: bytes) -> bytes:
+        made = bytearray(rng.choice([0, 1, 2, 4, 0x55, 0xFD, 0xFF, 200], rng.integers(0, 40)))
+        kept = data[: rng.integers(0, len(data))]
+        return starts[rng.integers(len(starts))] + bytes(made) + kept
+
+    rig.hurry(0.003)
+    with rig.line.lock:
+        rig.line.answers = garbage
+    heard = []
+    for n in range(60):
+        heard += [*rig.bus.read([3]), rig.bus.telemetry(3).voltage_v]
+        if n % 10 == 0:
+            heard += [*rig.bus.read()]
+    assert np.isfinite(heard).mean() < 0.02
+    with rig.line.lock:
+        rig.line.answers = bytes
+    rig.hurry(0.3)
+    assert np.isfinite(rig.bus.read()).all()
 
 
 def test_a_line_that_never_falls_silent_does_not_hold_up_the_host(rig) -> None:
@@ -325,3 +351,11 @@ def test_the_port_waits_for_late_bytes_and_not_for_ever(rig, kind) -> None:
     port.setPacketTimeout(10)
     assert port.readPort(4) == b"" and port.readPort(-1) == b""
     line.close()
+
+
+def test_without_the_makers_library(kind, monkeypatch) -> None:
+    library = {"dynamixel": "dynamixel_sdk", "feetech": "scservo_sdk"}[kind]
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, f"emo_core.robot.buses.{kind}")
+    with pytest.raises(EmoError, match=rf"{library}.*: pip install -r requirements/base.txt"):
+        make_bus(RobotDescription.load(f"{kind}_fake"))
