@@ -115,7 +115,8 @@ class ServoBus(ABC):
     def arm_watchdog(self, timeout_s: float) -> bool:
         """Ask servos or controller to stop by themselves when nothing is written for so long.
 
-        Returns whether they can. Called after `open`, before torque; `close` disarms, unless it leaves torque on.
+        Returns whether they can. Called after `open`, before torque; `close` disarms, unless it
+        leaves torque on.
         """
         return False
 
