@@ -1,14 +1,17 @@
 """Motor babbling: the robot tries its face out, and FaceMesh writes down what that looks like.
 
 The eye and brow motors babble first, then those of mouth and jaw. What comes out is what
-`./emo train inverse` learns the robot's inverse model from.
+`./emo train inverse` learns the robot's inverse model from. Started again after an interruption,
+it goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from emo.cli import add_json, add_robot
@@ -18,9 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_robot(parser)
     parser.add_argument(
-        "--frames", type=int, help="frames for each of the two groups (default: 3000)"
+        "--frames", type=int, help="poses for each of the two groups (default: 800; --compare: 60)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random poses (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of poses and camera (default: 0)")
+    parser.add_argument(
+        "--preprocess",
+        choices=("colour", "grayscale", "equalizeHist"),
+        help="of each picture before FaceMesh (default: colour)",
+    )
+    parser.add_argument(
+        "--compare", action="store_true", help="compare the ways to preprocess; writes no file"
+    )
     parser.add_argument(
         "-o", "--out", type=Path, help="data file (default: data/babble_<robot>.npz)"
     )
@@ -28,30 +39,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Babble, write the file, say what was seen."""
+    """Babble, write the file, say what was seen; or compare."""
     from tqdm import tqdm
 
     from emo_core.errors import EmoError
-    from emo_core.robot.babbling import DEFAULT_FRAMES, babble, default_path
+    from emo_core.robot.babbling import DEFAULT_FRAMES, DEFAULT_PREPROCESS, babble, default_path
     from emo_core.robot.description import RobotDescription
 
     robot = RobotDescription.load(args.robot)
+    if args.frames is not None and args.frames < 1:
+        raise EmoError(f"--frames {args.frames}: give at least 1")
+    if args.compare:
+        return _compare(args)
     out: Path = args.out or default_path(robot)
-    frames: int = DEFAULT_FRAMES if args.frames is None else args.frames
-    if frames < 1:
-        raise EmoError(f"--frames {frames}: give at least 1")
-    with tqdm(total=2 * frames, unit="frame", disable=not sys.stderr.isatty()) as bar:
-        data = babble(robot, frames, args.seed, lambda _done, _total: bar.update(1))
+    frames: int = args.frames or DEFAULT_FRAMES
+    parts = out.with_name(f".{out.stem}.parts")
+    with tqdm(total=2 * frames, unit="pose", disable=not sys.stderr.isatty()) as bar:
+        data = babble(
+            robot,
+            frames,
+            args.seed,
+            lambda done, _total: bar.update(done - bar.n),
+            args.preprocess or DEFAULT_PREPROCESS,
+            parts,
+        )
     data.save(out)
+    shutil.rmtree(parts)
     report = {
         "robot": robot.name,
         "file": str(out),
         "frames": data.frames(),
         "lost": data.lost,
+        "preprocess": data.preprocess,
     }
     if args.json:
         print(json.dumps(report))
     else:
         kept = " + ".join(f"{count} {group}" for group, count in data.frames().items())
         print(f"{out}: {kept} frames of robot '{robot.name}', {data.lost} without a face")
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from emo_core.robot.babbling import PREPROCESSES, compare
+    from emo_core.robot.description import RobotDescription
+
+    robot = RobotDescription.load(args.robot)
+    frames = args.frames or 60
+    total = 2 * frames * len(PREPROCESSES)
+    with tqdm(total=total, unit="pose", disable=not sys.stderr.isatty()) as bar:
+        rows = compare(robot, frames, args.seed, lambda _done, _total: bar.update(1))
+    if args.json:
+        print(json.dumps({"robot": robot.name, "poses": 2 * frames, "rows": [*map(asdict, rows)]}))
+    else:
+        print("preprocess     face found   shakiness (mm)")
+        for row in rows:
+            print(f"{row.preprocess:14s} {100 * row.found:8.1f} %   {row.shake_mm:10.2f}")
     return 0

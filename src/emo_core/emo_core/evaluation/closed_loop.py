@@ -25,7 +25,6 @@ from emo_core.robot import DEFAULT_ROBOT
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.mapping import LandmarksToMotors
 from emo_core.robot.mapping import closed_loop as see_robot
-from emo_core.robot.sim.render import Renderer
 
 Array = NDArray[np.float32]
 
@@ -42,12 +41,11 @@ class SeenRobot:
 
     def __init__(self, robot: str) -> None:
         self.description = RobotDescription.load(robot)
-        self._renderer = Renderer(self.description)
 
     def __call__(self, landmarks: Array, static: Array) -> tuple[Array, NDArray[np.bool_]]:
         """(T, 478, 3) metric mm and their static face -> what is seen, likewise, and valid (T,)."""
         commands = LandmarksToMotors.load(self.description, static)(landmarks)
-        seen = see_robot(self.description, commands, FPS, self._renderer)
+        seen = see_robot(self.description, commands, FPS)
         return seen, np.isfinite(seen).all(axis=(1, 2))
 
 

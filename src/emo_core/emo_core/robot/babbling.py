@@ -1,17 +1,25 @@
 """Motor babbling: the robot tries its face out in front of a camera.
 
 The eye group and the mouth group babble one after the other, the other group at neutral: smooth
-random curves through random poses. Each frame is the robot at rest in a pose, its picture as the
-camera sees it, and that picture as the real FaceMesh sees it: nothing else is known about a robot.
+random curves through random poses, which go to the servos through the safety layer. At each pose
+the robot comes to rest, and the camera looks several times: FaceMesh sets its region of interest
+by the picture before, so the first look is dropped, and the rest are averaged.
+
+Poses are babbled in stretches that have nothing to do with each other (each starts at neutral, with
+servos, camera and tracker made anew), so that what was interrupted goes on with the stretch it was
+in, and comes out the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,15 +29,27 @@ from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.face.tracking import FaceTracker
 from emo_core.paths import share_dir
 from emo_core.robot.description import GROUPS, RobotDescription
-from emo_core.robot.sim.render import Renderer
+from emo_core.robot.safety import SafetyLayer
+from emo_core.robot.sim.camera import Camera
+from emo_core.robot.sim.servos import SimulatedServos
 
 Array = NDArray[np.float64]
-SCHEMA = 1
-DEFAULT_FRAMES = 3000
-#: Frames from one random pose to the next.
-_SPAN = (2, 7)
-#: Share of the coordinates of a pose that are drawn at an end of their limits.
-_EXTREME = 0.12
+Image = NDArray[np.uint8]
+
+SCHEMA = 2
+DEFAULT_FRAMES = 800
+#: How a picture is made ready for FaceMesh.
+PREPROCESSES = ("colour", "grayscale", "equalizeHist")
+DEFAULT_PREPROCESS = "colour"
+#: Poses that are babbled in one go; an interruption costs no more than these.
+STRETCH = 50
+#: Correlation length of the random curves, in poses.
+_SMOOTH = 4.0
+#: From a pose's command to the first look at it, and from look to look.
+_SETTLE_S, _LOOK_S = 0.3, 0.04
+LOOKS, _DROPPED = 6, 1
+_TICK_S = 0.02
+_REST_POSES = 25
 
 
 @dataclass(frozen=True)
@@ -38,14 +58,16 @@ class Babble:
 
     Attributes:
         robot: name. signature: `RobotDescription.signature()`. seed: of the poses.
+        preprocess: one of `PREPROCESSES`.
         rest: (R, 113, 2) metric mm, at neutral.
         commands: group -> (T, M); landmarks: group -> (T, 113, 2) metric mm.
-        lost: frames in which FaceMesh found no face (left out).
+        lost: poses in which FaceMesh found no face (left out).
     """
 
     robot: str
     signature: str
     seed: int
+    preprocess: str
     rest: Array
     commands: dict[str, Array]
     landmarks: dict[str, Array]
@@ -66,6 +88,7 @@ class Babble:
             robot=self.robot,
             signature=self.signature,
             seed=self.seed,
+            preprocess=self.preprocess,
             rest=self.rest.astype(np.float32),
             lost=self.lost,
             **arrays,
@@ -84,6 +107,7 @@ class Babble:
                     robot=str(data["robot"]),
                     signature=str(data["signature"]),
                     seed=int(data["seed"]),
+                    preprocess=str(data["preprocess"]),
                     rest=np.asarray(data["rest"], np.float64),
                     commands={g: np.asarray(data[f"commands_{g}"], np.float64) for g in GROUPS},
                     landmarks={g: np.asarray(data[f"landmarks_{g}"], np.float64) for g in GROUPS},
@@ -95,6 +119,47 @@ class Babble:
             ) from error
 
 
+@dataclass(frozen=True)
+class Sight:
+    """One pose as it was seen.
+
+    Attributes:
+        command: (M,) what the safety layer really sent.
+        faces: (n, 478, 3) metric mm, one for each look that found a face.
+        looks: how many looks there were.
+    """
+
+    command: Array
+    faces: Array
+    looks: int
+
+    @property
+    def face(self) -> Array | None:
+        """(478, 3) mean over the looks; None if none found a face."""
+        return np.asarray(self.faces.mean(axis=0)) if len(self.faces) else None
+
+    @property
+    def shake_mm(self) -> float:
+        """Standard deviation from look to look, root mean square over points and axes."""
+        if len(self.faces) < 2:
+            return math.nan
+        return float(np.sqrt(self.faces[:, ROBOT_LANDMARKS, :2].var(axis=0, ddof=1).mean()))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How well FaceMesh sees the robot's pictures after one way of making them ready.
+
+    Attributes:
+        found: share of looks in which it found a face.
+        shake_mm: root mean square over poses of `Sight.shake_mm`.
+    """
+
+    preprocess: str
+    found: float
+    shake_mm: float
+
+
 def default_path(robot: RobotDescription) -> Path:
     """Where the babbling of a robot is kept unless said otherwise."""
     return share_dir() / "data" / f"babble_{robot.name}.npz"
@@ -103,32 +168,22 @@ def default_path(robot: RobotDescription) -> Path:
 def random_poses(
     robot: RobotDescription, group: str, frames: int, rng: np.random.Generator
 ) -> Array:
-    """(frames, M): smooth curves through random poses of one group, the rest at neutral.
+    """(frames, M): smooth random curves of one group, the rest (and all gaze) at neutral.
 
-    Every pose keeps to limits and interlocks.
+    Each motor follows a Gaussian process of its own, bent so that every command within its limits
+    is as likely as any other. Every pose keeps to the interlocks.
     """
-    low, high, neutral = robot.lower, robot.upper, robot.neutral
-    moving = np.zeros(len(robot.motors), dtype=bool)
-    moving[robot.group(group)] = True
-
-    def pose() -> Array:
-        drawn = low + rng.random(len(low)) * (high - low)
-        end = np.where(rng.random(len(low)) < 0.5, low, high)
-        drawn = np.where(rng.random(len(low)) < _EXTREME, end, drawn)
-        # Real faces are mostly near symmetric and often near rest: draw some poses nearer to it.
-        drawn = neutral + (drawn - neutral) * rng.choice([1.0, 1.0, 0.5])
-        return np.where(moving, _within_interlocks(robot, drawn), neutral)
-
-    out: list[Array] = []
-    here = neutral.copy()
-    while len(out) < frames:
-        there = pose()
-        steps = int(rng.integers(*_SPAN))
-        for k in range(1, steps + 1):
-            share = k / steps
-            out.append(here + share * share * (3 - 2 * share) * (there - here))
-        here = there
-    return np.array(out[:frames])
+    reach = math.ceil(4 * _SMOOTH)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / _SMOOTH) ** 2)
+    kernel /= np.linalg.norm(kernel)
+    noise = rng.standard_normal((frames + 2 * reach, len(robot.motors)))
+    curves = np.stack([np.convolve(column, kernel, "valid") for column in noise.T], axis=1)
+    share = 0.5 * (1.0 + np.vectorize(math.erf)(curves / math.sqrt(2.0)))
+    drawn = robot.lower + share * (robot.upper - robot.lower)
+    moving = np.isin(np.arange(len(robot.motors)), robot.group(group))
+    moving &= np.isin(np.arange(len(robot.motors)), robot.expressive)
+    poses = np.where(moving, drawn, robot.neutral)
+    return np.array([_within_interlocks(robot, pose) for pose in poses])
 
 
 def _within_interlocks(robot: RobotDescription, pose: Array) -> Array:
@@ -142,11 +197,71 @@ def _within_interlocks(robot: RobotDescription, pose: Array) -> Array:
     return robot.neutral + share * (pose - robot.neutral)
 
 
-def see(renderer: Renderer, tracker: FaceTracker, poses: Array) -> Iterator[Array | None]:
-    """For each pose (M,) of (T, M): its (478, 3) metric face as FaceMesh sees it, or None."""
-    for pose in poses:
-        screen = tracker.track(renderer(pose)[..., ::-1])  # BGR -> RGB
-        yield None if screen is None else np.asarray(to_metric(screen)[0], dtype=np.float64)
+def look_at(
+    robot: RobotDescription,
+    poses: Array,
+    seed: int | Sequence[int] = 0,
+    preprocess: str = DEFAULT_PREPROCESS,
+) -> Iterator[Sight]:
+    """The robot takes up poses (T, M), one after the other from neutral, and is looked at.
+
+    Args:
+        robot: with a `simulator` section.
+        seed: of the camera.
+        preprocess: one of `PREPROCESSES`.
+
+    Raises:
+        EmoError: the robot is not a simulated one.
+    """
+    if robot.simulator is None:
+        raise EmoError(
+            f"{robot.file}: simulator is missing: babbling looks at the simulated robot. "
+            "Add a simulator section, or 'extends: sim.yaml'"
+        )
+    safety = SafetyLayer(robot)
+    servos = SimulatedServos(robot.simulator.servos, robot.neutral, robot.neutral)
+    camera = Camera(robot, seed)
+    now = 0.0
+
+    def drive(pose: Array, seconds: float) -> Array:
+        nonlocal now
+        for _ in range(max(1, math.ceil(seconds / _TICK_S - 1e-9))):
+            now += _TICK_S
+            servos.positions(now)
+            sent = safety.step(pose, now).positions
+            servos.command(sent, now)
+        return np.asarray(sent)
+
+    with FaceTracker() as tracker:
+        for pose in poses:
+            sent = drive(pose, _SETTLE_S)
+            faces = []
+            for look in range(LOOKS):
+                image = prepared(camera(servos.horns(now), now), preprocess)
+                screen = tracker.track(image)
+                if screen is not None and look >= _DROPPED:
+                    faces.append(to_metric(screen)[0])
+                sent = drive(pose, _LOOK_S)
+            seen = np.array(faces, dtype=np.float64).reshape(len(faces), -1, 3)
+            yield Sight(sent, seen, LOOKS - _DROPPED)
+
+
+def see(
+    robot: RobotDescription, poses: Array, seed: int | Sequence[int] = 0
+) -> Iterator[Array | None]:
+    """For each pose (M,) of (T, M): its (478, 3) metric face as babbling sees it, or None."""
+    for sight in look_at(robot, poses, seed):
+        yield sight.face
+
+
+def prepared(bgr: Image, preprocess: str) -> Image:
+    """A camera's BGR picture as RGB for FaceMesh, after one of `PREPROCESSES`."""
+    if preprocess == "colour":
+        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    if preprocess == "equalizeHist":
+        grey = cv2.equalizeHist(grey)
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
 
 
 def babble(
@@ -154,41 +269,44 @@ def babble(
     frames: int = DEFAULT_FRAMES,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    preprocess: str = DEFAULT_PREPROCESS,
+    parts: Path | None = None,
 ) -> Babble:
-    """Babble `frames` frames with each group.
+    """Babble `frames` poses with each group.
 
     Args:
         robot: a robot with a `simulator` section.
         frames: for each group.
-        seed: of the poses; the same seed gives the same data.
+        seed: of poses and camera; the same seed gives the same data.
         progress: called with (frames done, frames in all).
+        preprocess: one of `PREPROCESSES`.
+        parts: a folder to leave finished stretches in, and to take them from.
 
     Raises:
-        EmoError: FaceMesh finds no face in more than one frame in five.
+        EmoError: not a simulated robot, or FaceMesh finds no face in more than one pose in five.
     """
     rng = np.random.default_rng(seed)
-    renderer = Renderer(robot)
-    done, lost, total = 0, 0, 2 * frames
+    done, total = 0, 2 * frames
+    still = np.repeat(robot.neutral[None], _REST_POSES, axis=0)
+    _, rest = _stretch(robot, still, [seed, len(GROUPS), 0], preprocess, parts)
     commands: dict[str, Array] = {}
     landmarks: dict[str, Array] = {}
-    with FaceTracker() as tracker:
-        still = np.repeat(robot.neutral[None], 25, axis=0)
-        rest = [face for face in see(renderer, tracker, still) if face is not None][5:]
-        for group in GROUPS:
-            poses = random_poses(robot, group, frames, rng)
-            kept, faces = [], []
-            for pose, face in zip(poses, see(renderer, tracker, poses), strict=True):
-                done += 1
-                if progress is not None:
-                    progress(done, total)
-                if face is None:
-                    lost += 1
-                    continue
-                kept.append(pose)
-                faces.append(face[ROBOT_LANDMARKS, :2])
-            commands[group] = np.array(kept).reshape(-1, len(robot.motors))
-            landmarks[group] = np.array(faces).reshape(-1, len(ROBOT_LANDMARKS), 2)
-    if lost > total / 5 or not rest:
+    for number, group in enumerate(GROUPS):
+        poses = random_poses(robot, group, frames, rng)
+        sent, seen = [], []
+        for first in range(0, frames, STRETCH):
+            key = [seed, number, first]
+            stretch = _stretch(robot, poses[first : first + STRETCH], key, preprocess, parts)
+            sent.append(stretch[0])
+            seen.append(stretch[1])
+            done += len(stretch[0])
+            if progress is not None:
+                progress(done, total)
+        commands[group], landmarks[group] = np.concatenate(sent), np.concatenate(seen)
+    found = {g: np.isfinite(landmarks[g]).all(axis=(1, 2)) for g in GROUPS}
+    rest = rest[np.isfinite(rest).all(axis=(1, 2))]
+    lost = total - sum(int(ok.sum()) for ok in found.values())
+    if lost > total / 5 or not len(rest):
         raise EmoError(
             f"robot '{robot.name}': FaceMesh found no face in {lost} of {total} pictures. "
             "Look at the camera's picture: the whole face must be in it, lit from the front"
@@ -197,8 +315,63 @@ def babble(
         robot=robot.name,
         signature=robot.signature(),
         seed=seed,
-        rest=np.array(rest)[:, ROBOT_LANDMARKS, :2],
-        commands=commands,
-        landmarks=landmarks,
+        preprocess=preprocess,
+        rest=rest,
+        commands={g: commands[g][found[g]] for g in GROUPS},
+        landmarks={g: landmarks[g][found[g]] for g in GROUPS},
         lost=lost,
     )
+
+
+def _stretch(
+    robot: RobotDescription, poses: Array, seed: list[int], preprocess: str, parts: Path | None
+) -> tuple[Array, Array]:
+    """Commands (T, M) and landmarks (T, 113, 2), NaN where no face was found; from `parts`, or new.
+
+    A part's name holds a hash of all that it depends on, so another robot's is never taken.
+    """
+    what = f"{robot.signature()} {robot.simulator} {LOOKS} {seed} {preprocess}".encode()
+    name = hashlib.sha256(what + poses.tobytes()).hexdigest()[:24]
+    file = parts / f"{name}.npz" if parts is not None else None
+    if file is not None and file.is_file():
+        with np.load(file, allow_pickle=False) as data:
+            return data["commands"], data["landmarks"]
+    commands, landmarks = [], []
+    for sight in look_at(robot, poses, seed, preprocess):
+        face = sight.face
+        commands.append(sight.command)
+        nothing = np.full((len(ROBOT_LANDMARKS), 2), np.nan)
+        landmarks.append(nothing if face is None else face[ROBOT_LANDMARKS, :2])
+    made = np.array(commands), np.array(landmarks)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        half = file.with_suffix(".half.npz")
+        np.savez(half, commands=made[0], landmarks=made[1])
+        half.replace(file)  # all of it, or nothing
+    return made
+
+
+def compare(
+    robot: RobotDescription,
+    frames: int,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Comparison]:
+    """The same `frames` poses of each group, the same pictures, after each of `PREPROCESSES`."""
+    rows, done, total = [], 0, 2 * frames * len(PREPROCESSES)
+    for preprocess in PREPROCESSES:
+        rng = np.random.default_rng(seed)
+        sights: list[Sight] = []
+        for number, group in enumerate(GROUPS):
+            poses = random_poses(robot, group, frames, rng)
+            for sight in look_at(robot, poses, [seed, number], preprocess):
+                sights.append(sight)
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+        found = sum(len(sight.faces) for sight in sights) / sum(sight.looks for sight in sights)
+        shakes = np.array([sight.shake_mm for sight in sights])
+        shakes = shakes[np.isfinite(shakes)]
+        shake = float(np.sqrt((shakes**2).mean())) if len(shakes) else math.nan
+        rows.append(Comparison(preprocess, found, shake))
+    return rows

@@ -6,18 +6,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emo_core.face.alignment import to_metric
 from emo_core.face.topology import NUM_LANDMARKS
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.inverse_model import InverseModel
 from emo_core.robot.normalization import DEFAULT_ALPHA, Normalizer
-
-if TYPE_CHECKING:
-    from emo_core.robot.sim.render import Renderer
 
 
 class LandmarksToMotors:
@@ -63,16 +59,14 @@ def closed_loop(
     robot: RobotDescription,
     commands: ArrayLike,
     fps: float = 25.0,
-    renderer: Renderer | None = None,
     lead_s: float | None = None,
 ) -> NDArray[np.float32]:
-    """What FaceMesh sees of the simulated robot that is sent `commands`.
+    """What FaceMesh sees of the simulated robot that is sent `commands`, through its real camera.
 
     Args:
         robot: with a `simulator` section.
         commands: (T, M), one for each frame's time n / fps.
         fps: of commands and camera.
-        renderer: one to use again; made if not given.
         lead_s: how far ahead of their time commands are sent; the robot's `servo_lag_s` if not
             given, which is what the speaker delays sound by.
 
@@ -81,15 +75,17 @@ def closed_loop(
     """
     # OpenCV and MediaPipe: only who looks pays for them.
     from emo_core.face.tracking import FaceTracker
-    from emo_core.robot.babbling import see
-    from emo_core.robot.sim.render import Renderer
+    from emo_core.robot.sim.camera import Camera
     from emo_core.robot.sim.servos import simulate
 
     lead = robot.servo_lag_s if lead_s is None else lead_s
     positions = simulate(robot, commands, fps, fps, lead)
+    speeds = np.diff(positions, axis=0, prepend=positions[:1]) * fps
     faces = np.full((len(positions), NUM_LANDMARKS, 3), np.nan, dtype=np.float32)
+    camera = Camera(robot)
     with FaceTracker() as tracker:
-        for n, face in enumerate(see(renderer or Renderer(robot), tracker, positions)):
-            if face is not None:
-                faces[n] = face
+        for n, (horns, speed) in enumerate(zip(positions, speeds, strict=True)):
+            screen = tracker.track(camera(horns, n / fps, speed)[..., ::-1])  # BGR -> RGB
+            if screen is not None:
+                faces[n] = to_metric(screen)[0]
     return faces
