@@ -1,12 +1,14 @@
 """Bus cycles that end too late: all motors written, one read, at a steady rate, on each fake bus.
 
-    .venv/bin/python benchmarks/bus_cycle.py [ROBOT ...] [--seconds 600] [--rate 50] [--realtime]
+    .venv/bin/python benchmarks/bus_cycle.py [ROBOT ...] [--seconds 600] [--rate 50] [--json]
 
 The device behind the pseudo-terminal runs in a process of its own and paces every byte as the wire
 does; what has no serial port (I2C) stands in the driver's process. A cycle begins on time, writes
 goals that move all motors, then asks one motor where it is, in turn: the answer comes only after
 the wire has carried the goals. A miss is a cycle that is not over when the next one is due; cycles
-whose time has then passed are left out, as a driver does, and are misses too.
+whose time has then passed are left out, as a driver does, and are misses too. Run it on a machine
+that does nothing else: a pseudo-terminal's bytes are carried by a thread of the kernel that has to
+wait its turn.
 """
 
 from __future__ import annotations
@@ -44,24 +46,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--rate", type=float, default=50.0, help="cycles per second")
     parser.add_argument("--serially", action="store_true", help="one robot after the other")
-    parser.add_argument(
-        "--realtime",
-        action="store_true",
-        help="both ends run before all other work of this machine (SCHED_FIFO; needs the right)",
-    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     workers = 1 if args.serially else len(args.robots)
     context = multiprocessing.get_context("spawn")
     load = os.getloadavg()[0]
-    with ProcessPoolExecutor(workers, context, realtime if args.realtime else None) as pool:
+    with ProcessPoolExecutor(workers, context) as pool:
         work = [pool.submit(measure, robot, args.seconds, args.rate) for robot in args.robots]
         rows = [one.result() for one in work]
     if args.json:
-        print(json.dumps({"load_before": load, "realtime": args.realtime, "buses": rows}, indent=1))
+        print(json.dumps({"load_before": load, "buses": rows}, indent=1))
         return 0
-    how = ", real-time priority" if args.realtime else ""
-    print(f"{args.seconds:g} s at {args.rate:g} Hz{how}; load average before: {load:.1f}")
+    print(f"{args.seconds:g} s at {args.rate:g} Hz; load average before: {load:.1f}")
     print("| robot | motors | cycles | misses | % | unanswered | p50, ms | p99 | p99.9 | max |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for row in rows:
@@ -71,11 +67,6 @@ def main() -> int:
             f"| {row['misses_percent']:.3f} | {row['unanswered']} | {times} |"
         )
     return 0
-
-
-def realtime() -> None:
-    """This process, and the devices that it will start, come first."""
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
 
 
 def measure(robot: str, seconds: float, rate: float) -> dict[str, Any]:
