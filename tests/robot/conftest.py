@@ -12,3 +12,8 @@ ROBOTS = Path(__file__).resolve().parents[2] / "config" / "robots"
 @pytest.fixture(scope="session")
 def sim() -> RobotDescription:
     return RobotDescription.load(ROBOTS / "sim.yaml")
+
+
+@pytest.fixture(scope="session")
+def emo22() -> RobotDescription:
+    return RobotDescription.load(ROBOTS / "emo22.yaml")

@@ -250,3 +250,26 @@ def test_a_rolling_shutter_bends_what_a_global_one_shifts(sim: RobotDescription)
         picture = Camera(robot, 1)._develop(wall, 0.2)
         bend.append(np.ptp(np.argmax(picture[:, :, 0] > 100, axis=1)))
     assert bend[0] == 0 and 5 < bend[1] < 40
+
+
+def test_the_robot_with_22_motors_moves_irises_by_gaze_alone(emo22: RobotDescription) -> None:
+    assert len(emo22.motors) == 22 and len(emo22.expressive) == 18
+    skin = Skin(emo22)
+    rest = skin(emo22.neutral)
+    for index, motor in enumerate(emo22.motors):
+        commands = emo22.neutral.copy()
+        commands[index] = emo22.upper[index]
+        moved = np.linalg.norm(skin(commands) - rest, axis=1)
+        if motor.gaze:
+            iris = topology.RIGHT_IRIS if motor.name.endswith("right") else topology.LEFT_IRIS
+            assert np.allclose(moved[iris], moved[iris[0]]) and moved[iris[0]] > 2.5
+            assert np.all(np.delete(moved, iris) == 0.0)
+        else:
+            assert moved[topology.ROBOT_LANDMARKS].max() > 1.5
+            assert np.all(moved[468:] == 0.0)
+
+
+def test_the_robot_with_22_motors_is_not_symmetric(emo22: RobotDescription) -> None:
+    mesh = Skin(emo22)(np.full(22, 0.9))
+    right, left = topology.RIGHT_EYE, topology.LEFT_EYE
+    assert np.abs(mesh[right] * [-1, 1, 1] - mesh[left]).max() > 0.5

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
-from emo_core.face.topology import LIPS_INNER, NUM_LANDMARKS
+from emo_core.face.topology import LEFT_IRIS, LIPS_INNER, NUM_LANDMARKS, RIGHT_IRIS
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.description import Region
 
@@ -106,7 +106,10 @@ class Skin:
 
 
 def _fields(points: Array, triangles: NDArray[np.intp], regions: tuple[Region, ...]) -> Array:
-    """(R, 478) pull of each region at each point; the irises stay where they are."""
+    """(R, 478) pull of each region at each point.
+
+    Skin does not move the irises: each goes as a whole, with the regions anchored at its centre.
+    """
     count = int(triangles.max()) + 1
     edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     edges = np.unique(np.sort(edges, axis=1), axis=0)
@@ -125,4 +128,8 @@ def _fields(points: Array, triangles: NDArray[np.intp], regions: tuple[Region, .
         right = np.zeros(count)
         right[anchors] = _STIFF * given
         fields[row, :count] = np.linalg.solve(system, right)
+        for anchor, weight in region.anchors:
+            for iris in (RIGHT_IRIS, LEFT_IRIS):
+                if anchor == iris[0]:
+                    fields[row, iris] = weight
     return fields
