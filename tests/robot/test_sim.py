@@ -271,5 +271,5 @@ def test_the_robot_with_22_motors_moves_irises_by_gaze_alone(emo22: RobotDescrip
 
 def test_the_robot_with_22_motors_is_not_symmetric(emo22: RobotDescription) -> None:
     mesh = Skin(emo22)(np.full(22, 0.9))
-    right, left = topology.RIGHT_EYE, topology.LEFT_EYE
+    right, left = topology.MOUTH_CORNERS
     assert np.abs(mesh[right] * [-1, 1, 1] - mesh[left]).max() > 0.5
