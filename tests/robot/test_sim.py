@@ -270,6 +270,12 @@ def test_the_robot_with_22_motors_moves_irises_by_gaze_alone(emo22: RobotDescrip
 
 
 def test_the_robot_with_22_motors_is_not_symmetric(emo22: RobotDescription) -> None:
-    mesh = Skin(emo22)(np.full(22, 0.9))
-    right, left = topology.MOUTH_CORNERS
-    assert np.abs(mesh[right] * [-1, 1, 1] - mesh[left]).max() > 0.5
+    skin = Skin(emo22)
+    corners = zip(("right", "left"), topology.MOUTH_CORNERS, (1.0, -1.0), strict=True)
+    pulls = []
+    for side, corner, mirror in corners:
+        commands = emo22.neutral.copy()
+        commands[emo22.names.index(f"corner_lower_{side}")] = 1.0
+        pull = skin(commands)[corner] - skin(emo22.neutral)[corner]
+        pulls.append(pull * [mirror, 1.0, 1.0])
+    assert pulls[0][0] < -3.0 and np.abs(pulls[0] - pulls[1]).max() > 0.4
