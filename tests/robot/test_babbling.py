@@ -1,0 +1,107 @@
+"""Babbling: which poses, how they are seen, and that an interruption changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emo_core.errors import EmoError
+from emo_core.robot import babbling
+from emo_core.robot.babbling import babble, compare, look_at, prepared, random_poses, see
+from emo_core.robot.description import RobotDescription
+from emo_core.robot.sim.render import Renderer
+
+
+def test_every_command_is_as_likely_as_any_other(sim: RobotDescription) -> None:
+    free = replace(sim, interlocks=())
+    poses = random_poses(free, "mouth", 20000, np.random.default_rng(0))
+    moving = poses[:, sim.group("mouth")]
+    shares = np.histogram(moving, bins=10, range=(0.0, 1.0))[0] / moving.size
+    assert np.allclose(shares, 0.1, atol=0.01)
+    steps = np.abs(np.diff(moving, axis=0))
+    assert steps.mean() < 0.1 and steps.max() < 0.6  # smooth
+    between = np.corrcoef(moving.T) - np.eye(moving.shape[1])
+    assert np.abs(between).max() < 0.1
+
+
+def test_gaze_is_not_babbled(emo22: RobotDescription) -> None:
+    poses = random_poses(emo22, "eye", 200, np.random.default_rng(0))
+    moved = np.ptp(poses, axis=0) > 0.0
+    for motor, moves in zip(emo22.motors, moved, strict=True):
+        assert moves == (motor.group == "eye" and not motor.gaze)
+
+
+def test_what_was_interrupted_goes_on_and_comes_out_the_same(
+    sim: RobotDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(babbling, "STRETCH", 3)
+    monkeypatch.setattr(babbling, "LOOKS", 2)
+    monkeypatch.setattr(babbling, "_REST_POSES", 2)
+    whole = babble(sim, frames=5, seed=2)
+
+    def stop(done: int, _total: int) -> None:
+        if done >= 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        babble(sim, frames=5, seed=2, progress=stop, parts=tmp_path)
+    finished = len(list(tmp_path.glob("*.npz")))
+    assert finished == 3  # rest, and both stretches of the eyes
+    seen = []
+
+    def counting(*args: object) -> object:
+        seen.append(args)
+        return look_at(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(babbling, "look_at", counting)
+    again = babble(sim, frames=5, seed=2, parts=tmp_path)
+    assert len(seen) == 2  # only the mouth's
+    for group in ("eye", "mouth"):
+        assert np.array_equal(again.commands[group], whole.commands[group])
+        assert np.array_equal(again.landmarks[group], whole.landmarks[group])
+    assert np.array_equal(again.rest, whole.rest)
+    # Another seed, and another robot, find nothing of theirs there.
+    babble(sim, frames=5, seed=3, parts=tmp_path)
+    assert len(seen) == 2 + 5
+
+
+def test_poses_pass_the_safety_layer(sim: RobotDescription) -> None:
+    jaw, lip = sim.names.index("jaw"), sim.names.index("lower_lip")
+    pose = sim.neutral.copy()
+    pose[jaw], pose[lip] = 1.0, 0.0  # the interlock forbids
+    (sight,) = look_at(sim, pose[None])
+    assert sight.command[jaw] - sight.command[lip] <= 0.9 + 1e-9
+    assert sight.looks == len(sight.faces) == 5
+    assert 0.0 < sight.shake_mm < 3.0
+
+
+def test_the_same_look_is_the_same_face(sim: RobotDescription) -> None:
+    poses = np.repeat(sim.neutral[None], 2, axis=0)
+    first, again = (list(see(sim, poses, seed=1)) for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        assert one is not None and np.array_equal(one, other)
+
+
+def test_the_ways_to_prepare_are_compared_on_the_same_poses(sim: RobotDescription) -> None:
+    rows = compare(sim, frames=2)
+    assert [row.preprocess for row in rows] == ["colour", "grayscale", "equalizeHist"]
+    assert all(0.5 < row.found <= 1.0 and 0.0 < row.shake_mm < 5.0 for row in rows)
+    assert len({row.shake_mm for row in rows}) == 3
+
+
+def test_prepared_pictures(sim: RobotDescription) -> None:
+    picture = Renderer(sim)(sim.neutral)
+    assert np.array_equal(prepared(picture, "colour"), picture[..., ::-1])
+    grey, flat = prepared(picture, "grayscale"), prepared(picture, "equalizeHist")
+    for image in (grey, flat):
+        assert image.shape == picture.shape
+        assert np.array_equal(image[..., 0], image[..., 2])
+    assert np.ptp(flat) == 255 and np.ptp(flat) > np.ptp(grey)
+
+
+def test_a_robot_without_a_picture_is_refused(sim: RobotDescription) -> None:
+    with pytest.raises(EmoError, match="simulator is missing"):
+        babble(replace(sim, simulator=None), frames=5)
