@@ -68,8 +68,9 @@ class Care:
 
     def seen(self, positions: NDArray[np.float64], now_s: float) -> None:
         """All servos were read at once: (M,), NaN for those that are silent."""
-        for motor in range(len(self._names)):
-            self._note(motor, float(positions[motor]), now_s)
+        goals = self._safety.positions.tolist()
+        for motor, position in enumerate(positions.tolist()):
+            self._note(motor, position, goals[motor], now_s)
 
     def sent(self, positions: NDArray[np.float64], now_s: float) -> None:
         """What was really written: NaN for motors without torque, which were sent nothing.
@@ -120,13 +121,13 @@ class Care:
             if now_s - self._asked_s[motor] > wait_s:
                 self._next = (motor + 1) % count
                 self._asked_s[motor] = now_s
-                self._note(motor, float(self._bus.read([motor])[motor]), now_s)
+                position = float(self._bus.read([motor])[motor])
+                self._note(motor, position, float(self._safety.positions[motor]), now_s)
                 return True
         return False
 
-    def _note(self, motor: int, position: float, now_s: float) -> None:
-        goal = float(self._safety.positions[motor]) if self._torque else position
-        self.protector.position(motor, goal, position, now_s)
+    def _note(self, motor: int, position: float, goal: float, now_s: float) -> None:
+        self.protector.position(motor, goal if self._torque else position, position, now_s)
         if np.isfinite(position):
             self.positions[motor], self.times_s[motor] = position, now_s
             self._unanswered, self._answered_s = 0, now_s
