@@ -268,7 +268,7 @@ def _skew(args: argparse.Namespace) -> int:
 
 
 def _predictive(args: argparse.Namespace) -> int:
-    from emo_core.data.faces import load_faces, prepared
+    from emo_core.data.faces import load_faces, prepared, training_id
     from emo_core.errors import EmoError
     from emo_core.evaluation.predictive import evaluate_predictive
     from emo_core.mimic.predictive import NAME, REMEDY, PredictiveModel
@@ -279,7 +279,7 @@ def _predictive(args: argparse.Namespace) -> int:
         raise EmoError("--composed must be at least 1, --calm-minutes at least 0.5")
     folder = args.model or models_dir() / NAME
     model = PredictiveModel.load(folder)
-    trained_on = read_config(folder, REMEDY).get("provenance", {}).get("people", [])
+    trained_on = read_config(folder, REMEDY).get("provenance", {}).get("people", {})
     groups, strangers = {}, []
     for given in args.dirs:
         name = given.resolve().name
@@ -287,8 +287,9 @@ def _predictive(args: argparse.Namespace) -> int:
         for _, why in work:
             if why is not None:
                 print(f"skipped {why}", file=sys.stderr)
-        groups[name] = load_faces(place, "test" if name in trained_on else None)
-        if name not in trained_on:
+        known = training_id(place) in trained_on.values()
+        groups[name] = load_faces(place, "test" if known else None)
+        if not known:
             strangers.append(name)
     figures = evaluate_predictive(
         model,
@@ -298,7 +299,7 @@ def _predictive(args: argparse.Namespace) -> int:
         args.calm_minutes,
         _progress,
     )
-    figures = {"trained_on": trained_on, "strangers": strangers, **figures}
+    figures = {"trained_on": list(trained_on), "strangers": strangers, **figures}
     if args.out is not None:
         from emo_core.evaluation.predictive_plots import plot_predictive
 

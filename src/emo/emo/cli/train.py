@@ -160,7 +160,7 @@ def _inverse(args: argparse.Namespace) -> int:
 def _predictive(args: argparse.Namespace) -> int:
     import torch
 
-    from emo_core.data.faces import load_faces, prepared
+    from emo_core.data.faces import load_faces, prepared, training_id
     from emo_core.mimic.predictive import NAME
     from emo_core.paths import models_dir
     from emo_core.training.predictive import PredictiveConfig, train_predictive
@@ -169,20 +169,25 @@ def _predictive(args: argparse.Namespace) -> int:
     config = replace(PredictiveConfig(), seed=args.seed)
     if args.steps is not None:
         config = replace(config, steps=args.steps)
-    people, trained, held_out = [], [], []
+    people: dict[str, str] = {}
+    trained, held_out = [], []
     for given in args.clips:
         name = given.resolve().name
         place, work = prepared(given, Path("data/expressions") / name)
         for _, why in work:
             if why is not None:
                 print(f"skipped {why}", file=sys.stderr)
-        people.append(name)
+        people[name] = training_id(place)
         trained.append(load_faces(place, "train"))
         held_out += load_faces(place, "val")
     out = args.out or models_dir() / NAME
 
     def progress(step: int, steps: int, figures: dict[str, float]) -> None:
-        print(f"step {step} of {steps}: {figures}", file=sys.stderr)
+        print(
+            f"step {step} of {steps}: validation error / hold-current error: "
+            f"filmed {figures['filmed']:.3f}, composed {figures['composed']:.3f}",
+            file=sys.stderr,
+        )
 
     figures = train_predictive(trained, held_out, out, config, {"people": people}, progress)
     text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())

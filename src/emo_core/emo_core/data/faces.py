@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,15 +43,27 @@ def names_of(folder: Path, split: str | None = None) -> list[str]:
     names = sorted(path.stem for path in folder.glob("*.npz"))
     if split is None:
         return names
-    path = folder / "splits.json"
-    if path.is_file():
-        try:
-            listed = set(json.loads(path.read_text())[split])
-        except (OSError, KeyError, TypeError, ValueError):
-            raise EmoError(f"{path} has no list '{split}': remove the file or mend it") from None
-        return [name for name in names if name in listed]
+    listed = _listed(folder, split)
+    if listed is not None:
+        return [name for name in names if name in set(listed)]
     kinds = {_EVERY - 2: "val", _EVERY - 1: "test"}
     return [name for i, name in enumerate(names) if kinds.get(i % _EVERY, "train") == split]
+
+
+def _listed(folder: Path, split: str) -> list[str] | None:
+    path = folder / "splits.json"
+    if not path.is_file():
+        return None
+    try:
+        return sorted(json.loads(path.read_text())[split])
+    except (OSError, KeyError, TypeError, ValueError):
+        raise EmoError(f"{path} has no list '{split}': remove the file or mend it") from None
+
+
+def training_id(folder: Path) -> str:
+    """By which a folder's training clips are known again, whatever the folder is called."""
+    names = _listed(folder, "train") or names_of(folder, "train")
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
 def load_faces(folder: Path, split: str | None = None) -> list[Clip]:

@@ -8,7 +8,7 @@ real noise (`emo_core.mimic.composition`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -63,22 +63,22 @@ class Run:
     onsets: list[Expression]
     goals: list[Array]  # what each onset comes to, (113, 2)
 
-    def alarms(self) -> tuple[int, int]:
-        """How many alarms were raised, and how many of them were false."""
-        lead = self.answers - self.faces
-        lead[~np.isfinite(lead)] = 0.0
+    calm: list[slice] = field(default_factory=list)  # where nothing moves
+
+    def alarms(self) -> list[tuple[int, bool]]:
+        """The frame of each alarm, and whether it was false."""
+        lead = np.nan_to_num(self.answers - self.faces)
         size = np.linalg.norm(lead, axis=-1)
         ahead = np.max([size[:, region].mean(-1) for region in REGIONS.values()], axis=0)
-        raised = false = 0
+        out = []
         for first, last in _stretches(ahead > ALARM_MM):
-            raised += 1
             top = first + int(np.argmax(ahead[first:last]))
             way = self.answers[top] - self.faces[first]
             deadline = top + round(max(2 * self.seconds[top], ALARM_S) * FPS)
             coming = self.faces[first : deadline + 1] - self.faces[first]
             gone = np.nan_to_num((coming * way).sum((1, 2)) / (way**2).sum())
-            false += bool(gone.max() < _REACHED)
-        return raised, false
+            out.append((first, bool(gone.max() < _REACHED)))
+        return out
 
 
 def _stretches(mask: NDArray[np.bool_], bridge: int = 2) -> list[tuple[int, int]]:
@@ -99,6 +99,7 @@ def live(
     settings: dict[str, Any],
     onsets: Sequence[Expression] = (),
     goals: Sequence[Array] = (),
+    calm: Sequence[slice] = (),
 ) -> Run:
     """(T, 113, 2) relative to the static face, through a fresh `Predictor`."""
     predictor = Predictor(model, np.zeros(faces.shape[1:]), **settings)
@@ -109,6 +110,7 @@ def live(
         np.array([answer.seconds for answer in answers]),
         list(onsets),
         list(goals),
+        list(calm),
     )
 
 
@@ -167,7 +169,7 @@ def evaluate_predictive(
         "filmed_lead": _filmed_lead(filmed),
         "false_alarms": {
             "calm": _calm_alarms(model, rests, noise, calm_minutes, rng, settings),
-            "calm_filmed": _alarms([live(model, stretch, settings) for stretch in stretches]),
+            "calm_filmed": _alarms(filmed, calm=True),
             "talking": _alarms(filmed),
             "composed": _alarms([run for run, _ in composed]),
         },
@@ -185,7 +187,8 @@ def _calm(clip: Clip) -> list[slice]:
 def _filmed(model: PredictiveModel, clip: Clip, settings: dict[str, Any]) -> Run:
     faces = _relative(clip)[_SETTLING:]
     onsets = find_expressions(faces)
-    return live(model, faces, settings, onsets, [faces[o.peak] for o in onsets])
+    goals = [faces[onset.peak] for onset in onsets]
+    return live(model, faces, settings, onsets, goals, calm_stretches(faces))
 
 
 @dataclass(frozen=True)
@@ -337,13 +340,22 @@ def _filmed_lead(runs: Sequence[Run]) -> Figures:
     return {"onsets": len(leads), "median_ms": _round(np.median(leads), 1)}
 
 
-def _alarms(runs: Sequence[Run]) -> Figures:
-    raised, false = np.sum([run.alarms() for run in runs], axis=0)
-    minutes = sum(len(run.faces) for run in runs) / FPS / 60
+def _alarms(runs: Sequence[Run], calm: bool = False) -> Figures:
+    """Alarms in all frames, or in calm ones."""
+    raised = false = frames = 0
+    for run in runs:
+        counted = np.full(len(run.faces), not calm)
+        for stretch in run.calm if calm else ():
+            counted[stretch] = True
+        alarms = [wrong for first, wrong in run.alarms() if counted[first]]
+        raised += len(alarms)
+        false += sum(alarms)
+        frames += int(counted.sum())
+    minutes = max(frames, 1) / FPS / 60
     return {
         "minutes": _round(minutes, 2),
-        "alarms": int(raised),
-        "false": int(false),
+        "alarms": raised,
+        "false": false,
         "alarms_per_minute": _round(raised / minutes, 2),
         "false_per_minute": _round(false / minutes, 2),
     }

@@ -187,7 +187,7 @@ _TO_MIDDLE = np.array([0.0, 0.35, 0.65, 0.88, 0.98, 1.0])
 
 
 def _brow_raise(face: Array, half: _Half) -> Moves:
-    moves = _still(half.lower_lid)
+    moves = _still(half.lower_lid, *_lips(half))
     rise = np.array([5.0, 6.3, 7.0, 6.6, 5.6])
     _move(moves, half.brow_upper, 0.3, rise)
     _move(moves, half.brow_lower, 0.3, 0.95 * rise)
@@ -196,7 +196,7 @@ def _brow_raise(face: Array, half: _Half) -> Moves:
 
 
 def _brow_drop(face: Array, half: _Half) -> Moves:
-    moves = _still(half.lower_lid)
+    moves = _still(half.lower_lid, *_lips(half))
     drop = np.array([1.2, 2.2, 3.2, 4.0, 4.2])
     inward = np.array([0.2, 0.6, 1.2, 2.0, 2.4])
     _move(moves, half.brow_upper, -inward, -drop, 0.5)
@@ -316,7 +316,7 @@ def _pucker(face: Array, half: _Half) -> Moves:
 
 
 def _lid_close(face: Array, half: _Half) -> Moves:
-    moves: Moves = {}
+    moves = _still(*_lips(half))
     opening = np.maximum(_aperture(face, half) - LID_CONTACT_MM, 0.0)
     _move(moves, half.upper_lid, 0.0, -0.85 * opening)
     _move(moves, half.lower_lid, 0.0, 0.15 * opening)

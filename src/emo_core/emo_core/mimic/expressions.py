@@ -163,8 +163,9 @@ def calm_stretches(
 ) -> list[slice]:
     """Where a face neither speaks nor blinks nor changes: stretches of frames.
 
-    A stretch is calm by its motion over 0.2 s, not by its noise, which stays as it is. The first
-    three frames of a track are left out: FaceMesh settles there.
+    A stretch is calm by its motion over 0.2 s, not by its noise, which stays as it is. Its last
+    0.2 s are left out, where what comes next may set off, and the first three frames of a track,
+    where FaceMesh settles.
     """
     points = robot_xy(landmarks)
     seen = np.isfinite(points).all(axis=(1, 2))
@@ -177,4 +178,5 @@ def calm_stretches(
     calm[:3] = False
     edges = np.flatnonzero(np.diff(np.concatenate([[False], calm, [False]]).astype(int)))
     least = round(shortest_s * fps)
-    return [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= least]
+    ends = [(int(a), int(b) - window * (b < len(points))) for a, b in edges.reshape(-1, 2)]
+    return [slice(a, b) for a, b in ends if b - a >= least]

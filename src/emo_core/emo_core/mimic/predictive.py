@@ -29,13 +29,16 @@ LANDMARK_SCHEMA = "facemesh113xy-mm-1"
 NAME = "predictive"
 REMEDY = "Restore it from the repository, or train it: ./emo train predictive"
 
-#: Confidence at which a prediction begins to count, and at which it counts in full. Set on the
-#: validation clips so that faces that talk or keep still raise no false alarm (docs/mimic.md).
-CONFIDENCE = (0.45, 0.65)
-#: Trust in the prediction rises from 0 to 1 in no less than the first, falls in the second, s.
-TRUST_RISE_S, TRUST_FALL_S = 0.08, 0.30
+#: Confidence at which a prediction begins to count, and at which it counts in full. These and the
+#: next were set on validation clips, so that faces that talk or keep still raise no false alarm.
+CONFIDENCE = (0.5, 0.65)
+#: A peak that is near gains little by going ahead: so much more confidence is asked of one in the
+#: first time (s) or less, none of one in the second or more.
+NEAR_S, NEAR_MORE = (0.1, 0.35), 0.2
+#: Trust in the prediction falls from 1 to 0 in no less than this, s.
+TRUST_FALL_S = 0.30
 #: Time constant with which the face goes ahead, s.
-SMOOTHING_S = 0.05
+SMOOTHING_S = 0.03
 #: Frames further apart than this have no common motion, s: the window begins again.
 MAX_GAP_S = 0.15
 _STEP_S = 1.0 / FPS
@@ -105,7 +108,7 @@ class Predictor:
         confidence: tuple[float, float] = CONFIDENCE,
     ) -> None:
         self._model = model
-        self._confidence = confidence
+        self._thresholds = confidence
         self.set_static(static_face)
         self.reset()
 
@@ -124,7 +127,7 @@ class Predictor:
         """Forget what was seen."""
         self._seen: deque[tuple[float, NDArray[np.float64]]] = deque()
         self._ahead = np.zeros((POINTS, 2))
-        self._trust = 0.0
+        self._trust = self._last_confidence = 0.0
 
     def feed(self, landmarks: ArrayLike, time_s: float | None = None) -> Prediction:
         """The newest frame -> where the robot should go.
@@ -149,11 +152,12 @@ class Predictor:
             foreseen = self._model(window[None] - self._static)
             ahead = foreseen[0][0].astype(np.float64)
             confidence, seconds = float(foreseen[1][0]), float(foreseen[2][0])
-        low, high = self._confidence
-        wanted = float(np.clip((confidence - low) / (high - low), 0.0, 1.0))
-        self._trust += float(
-            np.clip(wanted - self._trust, -step / TRUST_FALL_S, step / TRUST_RISE_S)
-        )
+        low, high = self._thresholds
+        sure = min(confidence, self._last_confidence)  # one frame alone may be the tracker's slip
+        self._last_confidence = confidence
+        sure -= float(np.interp(seconds, NEAR_S, (NEAR_MORE, 0.0)))
+        wanted = float(np.clip((sure - low) / (high - low), 0.0, 1.0))
+        self._trust = max(wanted, self._trust - step / TRUST_FALL_S)
         share = 1.0 - np.exp(-step / SMOOTHING_S)
         self._ahead += share * (self._trust * ahead - self._ahead)
         out = face.copy()

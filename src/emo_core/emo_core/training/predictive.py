@@ -44,7 +44,6 @@ from emo_core.mimic.composition import (
 )
 from emo_core.mimic.expressions import (
     INPUT_FRAMES,
-    REGIONS,
     calm_stretches,
     find_expressions,
     robot_xy,
@@ -69,12 +68,12 @@ _FEW = 300
 class PredictiveConfig:
     """How the shipped model was made."""
 
-    composed: int = 6000  # sequences on calm faces
-    composed_on_talk: int = 1500
-    people: int = 60  # faces at rest that expressions are composed on
+    composed: int = 10000  # sequences on calm faces
+    composed_on_talk: int = 2000
+    people: int = 200  # faces at rest that expressions are composed on
     shapes: int = 64  # each frame is read as so many numbers
-    hidden: int = 256
-    steps: int = 8000
+    hidden: int = 320
+    steps: int = 14000
     batch: int = 512
     learning_rate: float = 1e-3
     weight_decay: float = 1e-3
@@ -95,7 +94,7 @@ class Windows:
 
     frames: NDArray[np.float16]  # (N, 226) mm relative to the face at rest
     ends: NDArray[np.intp]  # (W,) rows of `frames`
-    goals: NDArray[np.float16]  # (G, 226), NaN: a landmark is to stay where it is
+    goals: NDArray[np.float16]  # (G, 226)
     goal: NDArray[np.intp]  # (W,) row of `goals`, or -1: nowhere to go
     seconds: Array  # (W,) until the goal is reached
 
@@ -131,8 +130,7 @@ class Windows:
         inputs = self.frames[rows].astype(np.float32)
         goal = self.goal[which]
         going = (goal >= 0).astype(np.float32)
-        ahead = np.nan_to_num(self.goals[goal].astype(np.float32) - inputs[:, -1])
-        ahead *= going[:, None]
+        ahead = (self.goals[goal].astype(np.float32) - inputs[:, -1]) * going[:, None]
         return inputs, ahead, going, self.seconds[which]
 
 
@@ -155,8 +153,7 @@ def filmed(clip: Clip, rng: np.random.Generator | None = None) -> list[Any]:
         which[rows] = i
         wait[rows] = (onset.peak - rows) / FPS
     goals = np.array([moved[onset.peak] for onset in onsets]).reshape(-1, *moved.shape[1:])
-    goals[:, REGIONS["eyes"]] = np.nan  # a talking face blinks, which is nothing to go ahead to
-    return [moved, goals, which, wait]
+    return [moved.astype(np.float32), goals, which, wait]
 
 
 def mirror() -> NDArray[np.intp]:
@@ -209,7 +206,7 @@ def composed(
         wait = np.zeros(len(moved), np.float32)
         which[rows] = np.arange(len(rows)) if len(talk) else 0
         wait[rows] = (composition.complete - rows) / FPS
-        out.append([moved, goals, which, wait])
+        out.append([moved.astype(np.float32), goals, which, wait])
     return out
 
 
