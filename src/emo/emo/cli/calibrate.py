@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     from emo_core.paths import share_dir
     from emo_core.robot.babbling import Babble
-    from emo_core.robot.calibration import calibrate
+    from emo_core.robot.calibration import calibrate, check_out
     from emo_core.robot.description import RobotDescription
     from emo_core.robot.sim.bench import bench_of
     from emo_core.robot.sim.motor_skew import motor_skew
@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     robot = RobotDescription.load(args.robot)
     bench = bench_of(robot)
     out: Path = args.out or share_dir() / "data" / f"calibrated_{robot.name}.yaml"
+    check_out(robot, out)
     rest = None if args.rest is None else Babble.load(args.rest).rest
     # Being told to end is an interrupt, too: the robot goes to neutral, and its torque off.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

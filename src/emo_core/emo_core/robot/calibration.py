@@ -107,9 +107,8 @@ class Calibration:
         Raises:
             EmoError: it would overwrite the file that it extends.
         """
+        check_out(self.before, path)
         base = self.before.file.resolve()
-        if path.resolve() == base:
-            raise EmoError(f"{path}: is the file that is calibrated. Give -o another name")
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [
             "# Found by ./emo calibrate: what differs from the robot's own file.",
@@ -127,6 +126,16 @@ class Calibration:
                 changed.append(f"raw: [{new.raw[0]:g}, {new.raw[1]:g}]")
             lines.append(f"  - {{name: {new.name}, {', '.join(changed)}}}")
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def check_out(robot: RobotDescription, path: Path) -> None:
+    """Refuse a file for the result that the robot itself is read from.
+
+    Raises:
+        EmoError: it is.
+    """
+    if path.resolve() == robot.file.resolve():
+        raise EmoError(f"{path}: is the file that is calibrated. Give -o another name")
 
 
 def calibrate(
