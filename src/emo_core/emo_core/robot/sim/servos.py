@@ -58,7 +58,10 @@ class SimulatedServos:
 
     def command(self, goal: ArrayLike, now_s: float) -> None:
         """New goals (M,), sent at `now_s`."""
-        self._arriving.append((now_s, np.clip(np.asarray(goal, np.float64), 0.0, 1.0)))
+        new = np.clip(np.asarray(goal, np.float64), 0.0, 1.0)
+        newest = self._arriving[-1][1] if self._arriving else self._goal
+        if not np.array_equal(new, newest):  # the same again changes nothing, and need not wake us
+            self._arriving.append((now_s, new))
 
     def torque(self, on: bool) -> None:
         """Without torque the gears hold the position, and goals are forgotten."""
@@ -119,12 +122,17 @@ class SimulatedServos:
         wanted = np.minimum(stoppable(size, np.asarray(a), STEP_S), self._model.max_speed)
         wanted[size <= self._model.dead_band] = 0.0
         wanted = np.copysign(wanted, distance)
-        self._v = np.clip(wanted, self._v - a * STEP_S, self._v + a * STEP_S)
-        self._x = np.clip(self._x + self._v * STEP_S, 0.0, 1.0)
+        self._v = _kept(wanted, self._v - a * STEP_S, self._v + a * STEP_S)
+        self._x = _kept(self._x + self._v * STEP_S, 0.0, 1.0)
         half, wide = self._model.backlash / 2.0, self._model.hysteresis_width / 2.0
-        self._geared = np.clip(self._geared, self._x - half, self._x + half)
-        self._dragged = np.clip(self._dragged, self._geared - wide, self._geared + wide)
+        self._geared = _kept(self._geared, self._x - half, self._x + half)
+        self._dragged = _kept(self._dragged, self._geared - wide, self._geared + wide)
         return bool(self._v.any() or np.any(size > self._model.dead_band))
+
+
+def _kept(x: Array, low: Array | float, high: Array | float) -> Array:
+    """np.clip, at a third of its price for arrays this small."""
+    return np.asarray(np.minimum(np.maximum(x, low), high))
 
 
 class SimBus(ServoBus):
