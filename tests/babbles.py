@@ -52,6 +52,7 @@ def made_babble(robot: RobotDescription, frames: int, noise_mm: float = 0.3) -> 
         robot=robot.name,
         signature=robot.signature(),
         seed=5,
+        preprocess="colour",
         rest=rest,
         commands=commands,
         landmarks=landmarks,

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 #: Each split's part of the frames, in the order of time.
 SPLITS = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
 #: Frames left out between two splits: neighbouring frames of smooth babbling are alike.
-GAP = 10
+GAP = 12
 _FEWEST = 20
 #: The places of each group's points among the 113.
 POINTS = {

@@ -3,9 +3,10 @@
 A few hundred babbled frames are too few to learn the way from landmarks to motors, but enough for
 the way from motors to landmarks, which is smooth and has a handful of inputs: a linear trend plus
 a Gaussian process with one length scale for each motor (kernel ridge regression). How far each
-babbled frame is from what all others foretell (leave-one-out, in closed form: Rasmussen and
-Williams, Gaussian Processes for Machine Learning, 2006, eq. 5.12) sets the scales and tells how
-FaceMesh errs. With both, training pairs can be imagined without end.
+babbled frame is from what the others foretell (cross-validation in closed form: Rasmussen and
+Williams, Gaussian Processes for Machine Learning, 2006, eq. 5.12, with whole stretches left out,
+because neighbouring frames of smooth babbling err alike) sets the scales and tells how FaceMesh
+errs. With both, training pairs can be imagined without end.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _STEPS, _RATE = 60, 0.06
 #: Where the search begins: length scale in strokes, noise.
 _SCALE, _NOISE = 0.75, 0.3
 _TREND_RIDGE = 0.03
+#: Consecutive frames that are left out together.
+_STRETCH = 40
 #: Share of the residuals' covariance that is taken as independent from point to point.
 _SHRINK = 0.1
 _AT_ONCE = 2000
@@ -38,7 +41,7 @@ class SelfModel:
         half: babbled frames of the group.
 
     Attributes:
-        error_mm: root mean square of the leave-one-out residuals.
+        error_mm: root mean square of the cross-validation's residuals.
         scales: (m,) length scales of the motors, in strokes.
     """
 
@@ -53,7 +56,7 @@ class SelfModel:
         kernel = _kernel(self._known, self._known, self._scales)
         inverse = torch.linalg.inv(kernel + noise * torch.eye(len(kernel), dtype=torch.double))
         self._weights = inverse @ rest
-        residuals = (self._weights / torch.diagonal(inverse)[:, None]).numpy()
+        residuals = _left_out(inverse, self._weights).numpy()
         self.error_mm = float(np.sqrt((residuals**2).mean()))
         self.scales: Array = self._scales.numpy()
         covariance = residuals.T @ residuals / len(residuals)
@@ -103,8 +106,18 @@ def _kernel(a: torch.Tensor, b: torch.Tensor, scales: torch.Tensor) -> torch.Ten
     return torch.exp(-0.5 * torch.cdist(a / scales, b / scales) ** 2)
 
 
+def _left_out(inverse: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """(T, K): each frame less what the frames outside its stretch foretell.
+
+    Args:
+        inverse: (T, T) of the kernel matrix with noise. weights: (T, K) inverse times the frames.
+    """
+    rows = torch.arange(len(inverse)).split(_STRETCH)
+    return torch.cat([torch.linalg.solve(inverse[row][:, row], weights[row]) for row in rows])
+
+
 def _fit(commands: torch.Tensor, rest: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Length scales and noise (relative to the kernel) of the least leave-one-out error.
+    """Length scales and noise (relative to the kernel) of the least error of cross-validation.
 
     It is taken over the principal components of what the trend leaves: (T, m), (T, 2 P).
     """
@@ -122,7 +135,7 @@ def _fit(commands: torch.Tensor, rest: torch.Tensor) -> tuple[torch.Tensor, floa
         squares = ((scaled[:, None] - scaled[None]) ** 2).sum(-1)
         kernel = torch.exp(-0.5 * squares) + torch.exp(noise) * diagonal
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
-        residuals = (inverse @ parts) / torch.diagonal(inverse)[:, None]
+        residuals = _left_out(inverse, inverse @ parts)
         loss = (share * (residuals**2).mean(dim=0)).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
