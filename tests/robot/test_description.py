@@ -86,6 +86,11 @@ MISTAKES: list[tuple[list[Any], Any, str]] = [
     (["simulator", "skin", "mesh"], "none.npz", "simulator.skin.mesh names"),
     (["simulator", "skin", "regions", 0, "anchors"], {500: 1.0}, "regions[0].anchors names 500"),
     (["simulator", "skin", "regions", 0, "motor"], "tail", "regions[0].motor is 'tail'"),
+    (["simulator", "servos", "delays_s"], {"jaw": 0.02}, "delays_s.brow_right is missing"),
+    (["simulator", "servos", "delays_s", "tail"], 0.1, "delays_s.tail is an unknown key"),
+    (["simulator", "servos", "backlash"], 0.9, "servos.backlash is 0.9"),
+    (["simulator", "camera", "turn_deg"], [1.0, 2.0], "camera.turn_deg is [1.0, 2.0]"),
+    (["simulator", "camera", "vibration_px"], -1, "camera.vibration_px is -1"),
     (["simulator", "camera", "width"], 1.5, "simulator.camera.width is 1.5"),
     (["schema"], 2, "schema is 2"),
 ]

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             parts,
         )
     data.save(out)
-    shutil.rmtree(parts)
+    shutil.rmtree(parts, ignore_errors=True)  # another run may be writing there
     report = {
         "robot": robot.name,
         "file": str(out),
