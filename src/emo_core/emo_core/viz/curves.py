@@ -36,7 +36,7 @@ def plot_selection(
     below.set_ylabel("acceleration, mm/s²")
     below.set_xlabel("time, s")
     above.set_title(f"{name}: shaded, the model's inputs; triangles, the peaks to predict")
-    above.legend(frameon=False, loc="upper left")
+    above.legend(frameon=False, loc="best")
     for axis in (above, below):
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
