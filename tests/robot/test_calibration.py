@@ -17,7 +17,7 @@ from emo_core.robot.bench import Bench, Picture, RealClock, SimulatedClock
 from emo_core.robot.bus import BusError
 from emo_core.robot.calibration import Calibration, calibrate
 from emo_core.robot.description import Moves, RobotDescription
-from emo_core.robot.response import respond
+from emo_core.robot.response import Motion, respond
 from emo_core.robot.sim.bench import bench_of
 from emo_core.robot.sim.motor_skew import MotorSkew, motor_skew
 from emo_core.robot.sim.servos import SimBus
@@ -341,9 +341,9 @@ def test_noise_is_not_taken_for_motion() -> None:
     times = np.arange(330) / 29.97
     sent_s = np.arange(0.0, 11.0, 0.01)
     steps = rng.random(40)[np.minimum((sent_s / 0.28).astype(int), 39)]
-    for _ in range(5):
-        faces = rng.normal(0.0, 1.0, (330, 478, 2))
-        assert not respond(times, faces, sent_s, steps).seen
+    faces = rng.normal(0.0, 1.0, (5, 330, 478, 2))
+    for response in respond([Motion(times, each, sent_s, steps) for each in faces]):
+        assert not response.seen
 
 
 def test_skew_of_known_lags() -> None:

@@ -22,7 +22,7 @@ from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.rates import FPS
 from emo_core.robot.bench import Bench, Take
 from emo_core.robot.description import WAYS, Motor, RobotDescription
-from emo_core.robot.response import SLOW_HZ, Response, respond
+from emo_core.robot.response import SLOW_HZ, Motion, Response, respond
 from emo_core.robot.speech_like import SpeechLikeCurve
 
 #: Steps of each motor, the time from one to the next, and how long one lasts. Speech is no quicker.
@@ -159,12 +159,16 @@ def calibrate(
     tell = progress or (lambda _: None)
     before = bench.description
     bench.become(_uncompensated(before))
-    takes, responses = [], []
+    takes = []
     for index, motor in enumerate(before.motors):
         tell(motor.name)
-        take = _step(bench, index, steps)
-        takes.append(take)
-        responses.append(respond(take.seen_s, take.faces, take.sent_s[1:], take.sent[:-1, index]))
+        takes.append(_step(bench, index, steps))
+    # A servo takes until the next write to go where the last one sent it.
+    motions = [
+        Motion(take.seen_s, take.faces, take.sent_s[1:], take.sent[:-1, index])
+        for index, take in enumerate(takes)
+    ]
+    responses = respond(motions)
     findings = _found(before, takes, responses)
     after = _with(before, [finding.motor for finding in findings])
     tell("face at rest")
@@ -173,7 +177,7 @@ def calibrate(
         after, rest_mm = _back_to(bench, after, responses, rest)
     tell("lag of them all")
     bench.become(after)
-    after = replace(after, servo_lag_s=_lag(bench, findings))
+    after = replace(after, servo_lag_s=_lag(bench, findings, motions))
     findings = tuple(
         replace(finding, motor=motor) for finding, motor in zip(findings, after.motors, strict=True)
     )
@@ -344,7 +348,7 @@ def _region(point: int) -> str:
 # -- all of them -----------------------------------------------------------------------------
 
 
-def _lag(bench: Bench, findings: tuple[Finding, ...]) -> float:
+def _lag(bench: Bench, findings: tuple[Finding, ...], others: list[Motion]) -> float:
     """From a command's time to the motion, all motors together at a speech's pace, in s."""
     robot = bench.description
     curve = SpeechLikeCurve(_SEED)
@@ -358,9 +362,9 @@ def _lag(bench: Bench, findings: tuple[Finding, ...]) -> float:
     # One curve moves them all: what differs is how far. Its start is a leap from neutral.
     sooner = np.arange(-1.0, _LAG_S, 0.002)
     later = take.seen_s > take.sent_s[0] + 1.0
-    response = respond(
-        take.seen_s[later], take.faces[later], take.sent_s[0] + sooner, curve(sooner)
-    )
+    start = take.sent_s[0]
+    motion = Motion(take.seen_s[later], take.faces[later], start + sooner, curve(sooner))
+    response = respond([*others, motion])[-1]
     return round(min(max(response.latency_s, 0.0), 1.0), 4)
 
 

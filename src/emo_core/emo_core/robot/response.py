@@ -13,6 +13,7 @@ of the latency.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,7 @@ _GRID_S = 0.001
 #: Rounds of learning the way, and with it the latency, which the way depends on.
 _ROUNDS = 2
 _FIRST_GUESS_S = 0.03
+_FLOOR = 0.003
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -62,7 +64,7 @@ class Response:
     def seen(self) -> bool:
         """Whether the camera sees what this motor does."""
         surest = float(np.max(np.abs(self.push) / np.maximum(self.push_sd, 1e-9)))
-        return self.r2 > 0.6 and surest > 6.0
+        return self.r2 > 0.5 and surest > 5.0
 
     def usable(self, dead: float = 0.1, doubt: float = 0.25) -> tuple[float, float]:
         """The part of the stroke in which the face changes.
@@ -95,71 +97,125 @@ class _Fit:
     r2: float
 
 
-def respond(times: Array, faces: Array, sent_s: Array, sent: Array) -> Response:
-    """Fit the model above.
+@dataclass(frozen=True)
+class Motion:
+    """One motor steps several times a second, all over its range, and is looked at.
+
+    Attributes:
+        times: (F,) s, of the pictures. faces: (F, 478, 2) metric mm.
+        sent_s, sent: (N,) what the motor was sent: straight lines between these points.
+    """
+
+    times: Array
+    faces: Array
+    sent_s: Array
+    sent: Array
+
+
+def respond(motions: Sequence[Motion]) -> list[Response]:
+    """Fit the model above to each motion.
+
+    What the motions of all other motors leave unexplained tells how the faces shake, and so which
+    way of looking at a motion shakes least: small motions show among many others. What a motion
+    leaves itself would be no guide: it has to do with its own latency.
+    """
+    fitters = [_Fitter(motion) for motion in motions]
+    alone = [fitter.response(_Shake(fitter.left(_FIRST_GUESS_S), 1.0)) for fitter in fitters]
+    if len(fitters) == 1:
+        return alone
+    left = [
+        fitter.left(response.latency_s) for fitter, response in zip(fitters, alone, strict=True)
+    ]
+    total = np.sum(left, axis=0)
+    return [
+        fitter.response(_Shake(total - own, _FLOOR))
+        for fitter, own in zip(fitters, left, strict=True)
+    ]
+
+
+class _Shake:
+    """How faces shake.
 
     Args:
-        times: (F,) s, of the pictures.
-        faces: (F, 478, 2) metric mm.
-        sent_s, sent: (N,) one motor's motion: straight lines between these points. It steps
-            several times a second, all over its range.
+        scatter: (D, D) sums of products of what is left unexplained.
+        floor: share of the mean variance that every coordinate is taken to have of its own.
     """
-    fitter = _Fitter(times, sent_s, sent)
-    quick = fitter.quick(faces.reshape(len(faces), -1))
-    # Four stretches; the way is learnt from every other one and used in the rest.
-    stretch = np.arange(len(times)) * 4 // len(times) % 2
-    even, odd = np.flatnonzero(stretch == 0), np.flatnonzero(stretch == 1)
-    fits = [fitter.crossed(quick, *pair) for pair in ((even, odd), (odd, even))]
-    latency = float(np.mean([fit.latency_s for fit in fits]))
-    push, residual = fitter.push(quick, latency, np.arange(len(times)))
-    error = residual.std(axis=0) / np.linalg.norm(fitter.motion(latency))
-    return Response(
-        latency_s=latency,
-        latency_sd_s=abs(fits[0].latency_s - fits[1].latency_s) / 2,
-        r2=min(fit.r2 for fit in fits),
-        knots=fitter.knots,
-        slopes=np.mean([fit.slopes for fit in fits], axis=0),
-        slopes_cov=np.sum([fit.slopes_cov for fit in fits], axis=0) / 4,
-        push=push.reshape(faces.shape[1:]),
-        push_sd=error.reshape(faces.shape[1:]),
-    )
+
+    def __init__(self, scatter: Array, floor: float) -> None:
+        even = floor * max(float(np.trace(scatter)) / len(scatter), 1e-12)
+        self._inverse = np.linalg.inv(scatter + even * np.eye(len(scatter)))
+
+    def way(self, push: Array) -> Array:
+        """(D,) weights that turn faces into strokes: the best linear unbiased ones."""
+        way = self._inverse @ push
+        return np.asarray(way / max(float(way @ push), 1e-12))
 
 
 class _Fitter:
-    """One motor's motion, and the pictures' times."""
+    """The quick part of one motion's faces, and its motor's."""
 
-    def __init__(self, times: Array, sent_s: Array, sent: Array) -> None:
-        self._times = times
-        first = min(sent_s[0], times[0]) - LATENCIES_S[1]
-        last = max(sent_s[-1], times[-1]) - LATENCIES_S[0]
+    def __init__(self, motion: Motion) -> None:
+        self._times, sent = motion.times, motion.sent
+        first = min(motion.sent_s[0], self._times[0]) - LATENCIES_S[1]
+        last = max(motion.sent_s[-1], self._times[-1]) - LATENCIES_S[0]
         self._grid = np.arange(first, last + _GRID_S, _GRID_S)
-        self._sent = np.interp(self._grid, sent_s, sent)
+        self._sent = np.interp(self._grid, motion.sent_s, sent)
         low, high = float(sent.min()), float(sent.max())
-        self.knots = np.linspace(low, max(high, low + 1e-6), KNOTS)
-        self._slow = _slow_basis(times)
+        self._knots = np.linspace(low, max(high, low + 1e-6), KNOTS)
+        self._slow = _slow_basis(self._times)
+        self._faces = self._quick(motion.faces.reshape(len(motion.faces), -1))
+        self.rows = np.arange(len(self._times))
 
-    def quick(self, values: Array) -> Array:
+    def push(self, latency_s: float, rows: Index) -> tuple[Array, Array]:
+        """(D,) what a stroke does to each coordinate in these pictures, and (rows, D) the rest."""
+        motion = self._motion(latency_s)[rows]
+        push = motion @ self._faces[rows] / max(float(motion @ motion), 1e-12)
+        return push, self._faces[rows] - motion[:, None] * push
+
+    def left(self, latency_s: float) -> Array:
+        """(D, D) sums of products of what this motion leaves unexplained."""
+        _, left = self.push(latency_s, self.rows)
+        return np.asarray(left.T @ left)
+
+    def response(self, shake: _Shake) -> Response:
+        fits = self._crossed(shake)
+        latency = float(np.mean([fit.latency_s for fit in fits]))
+        push, left = self.push(latency, self.rows)
+        error = left.std(axis=0) / max(float(np.linalg.norm(self._motion(latency))), 1e-12)
+        return Response(
+            latency_s=latency,
+            latency_sd_s=abs(fits[0].latency_s - fits[1].latency_s) / 2,
+            r2=min(fit.r2 for fit in fits),
+            knots=self._knots,
+            slopes=np.mean([fit.slopes for fit in fits], axis=0),
+            slopes_cov=np.sum([fit.slopes_cov for fit in fits], axis=0) / 4,
+            push=push.reshape(-1, 2),
+            push_sd=error.reshape(-1, 2),
+        )
+
+    def _crossed(self, shake: _Shake) -> list[_Fit]:
+        """Fits of two halves of the pictures, each with the way learnt from the other.
+
+        Of four stretches every other one makes a half.
+        """
+        half = self.rows * 4 // len(self.rows) % 2
+        fits = []
+        for learn, use in ((half == 0, half == 1), (half == 1, half == 0)):
+            latency = _FIRST_GUESS_S
+            for _ in range(_ROUNDS):
+                push, _ = self.push(latency, self.rows[learn])
+                fit = self._fit((self._faces @ shake.way(push))[use], self.rows[use])
+                latency = fit.latency_s
+            fits.append(fit)
+        return fits
+
+    def _quick(self, values: Array) -> Array:
         """(F, ...) `values` without what is slow."""
         return np.asarray(values - self._slow @ (self._slow.T @ values))
 
-    def motion(self, latency_s: float) -> Array:
+    def _motion(self, latency_s: float) -> Array:
         """(F,) quick part of the positions that the pictures show, if this is the latency."""
-        return self.quick(self._at(latency_s))
-
-    def push(self, quick: Array, latency_s: float, rows: Index) -> tuple[Array, Array]:
-        """(D,) what a stroke does to each coordinate in these pictures, and (rows, D) the rest."""
-        motion = self.motion(latency_s)[rows]
-        push = motion @ quick[rows] / max(float(motion @ motion), 1e-12)
-        return push, quick[rows] - motion[:, None] * push
-
-    def crossed(self, quick: Array, learn: Index, use: Index) -> _Fit:
-        """The way learnt from some pictures, the rest from others."""
-        latency = _FIRST_GUESS_S
-        for _ in range(_ROUNDS):
-            way = _way(*self.push(quick, latency, learn))
-            fit = self._fit((quick @ way)[use], use)
-            latency = fit.latency_s
-        return fit
+        return self._quick(self._at(latency_s))
 
     def _fit(self, y: Array, rows: Index) -> _Fit:
         def error(latency_s: float) -> float:
@@ -179,7 +235,7 @@ class _Fitter:
         free = len(y) * (1.0 - self._slow.shape[1] / len(self._times))
         variance = squares / max(free - KNOTS - 1, 1)
         covariance = variance * np.linalg.inv(design.T @ design + _smooth(len(y)))
-        rise = np.diff(np.eye(KNOTS), axis=0) / (self.knots[1] - self.knots[0])
+        rise = np.diff(np.eye(KNOTS), axis=0) / (self._knots[1] - self._knots[0])
         return _Fit(
             latency_s=latency,
             slopes=rise @ curve,
@@ -192,22 +248,9 @@ class _Fitter:
 
     def _design(self, latency_s: float) -> Array:
         """(F, K): functions that are 1 at one knot and 0 at the others, the quick part."""
-        width = self.knots[1] - self.knots[0]
-        place = np.clip((self._at(latency_s) - self.knots[0]) / width, 0.0, KNOTS - 1.0)
-        return self.quick(np.maximum(1.0 - np.abs(place[:, None] - np.arange(KNOTS)), 0.0))
-
-
-def _way(push: Array, residual: Array) -> Array:
-    """(D,) weights that turn faces into strokes: the best linear unbiased ones.
-
-    The residuals' covariance is that of their principal components over an even floor.
-    """
-    _, singular, components = np.linalg.svd(residual, full_matrices=False)
-    variance = singular**2 / len(residual)
-    floor = max(float(variance.sum()) / residual.shape[1], 1e-12)
-    along = components @ push
-    way = (push - components.T @ (variance / (variance + floor) * along)) / floor
-    return np.asarray(way / max(float(way @ push), 1e-12))
+        width = self._knots[1] - self._knots[0]
+        place = np.clip((self._at(latency_s) - self._knots[0]) / width, 0.0, KNOTS - 1.0)
+        return self._quick(np.maximum(1.0 - np.abs(place[:, None] - np.arange(KNOTS)), 0.0))
 
 
 def _slow_basis(times: Array) -> Array:
