@@ -6,7 +6,8 @@ on commands. Three recipes, which differ in what it learns from and in its hidde
 * `published`: the babbled pairs as they are;
 * `residual`: the same, and each hidden layer adds to what it was given;
 * `imagined`: the robot's model of its own face (training.self_model), learned from the same frames,
-  imagines new poses without end, with the errors that FaceMesh makes. The shipped models.
+  imagines new poses without end, with the errors that FaceMesh makes; they are mixed with the
+  babbled ones. The shipped models.
 """
 
 from __future__ import annotations
@@ -51,20 +52,27 @@ class InverseSettings:
     Attributes:
         pairs: "imagined" or "babbled".
         hidden: widths; all the same where `residual`.
-        noise_mm: standard deviation, at most, of noise on each landmark coordinate; each pair draws
-            its own level from 0 up, so that the network learns to tell a face that the robot can
-            make, and is exact about it, from one that it cannot, a person's, and gives the nearest.
+        poses: imagined ones of each group.
+        babbled_share: of a batch, where the rest is imagined.
+        own_share: of a batch, its first: faces as the robot makes them. The others stand for
+            people's, which no robot can make exactly: they get noise.
+        noise_mm: standard deviation, at most, of that noise on each coordinate; each pair draws its
+            own level from 0 up.
         shift_mm: the same of one shift shared by all mouth points, or all eye points.
-        poses: imagined poses of each group.
+        lips_per_mm: weight of how far the lips of the robot that executes the commands, as its
+            self-model sees them, are from those of a face with noise (gaps and width). On a
+            person's face chin and cheeks may be wrong, but lips must meet when hers do.
     """
 
     pairs: str = "imagined"
-    hidden: tuple[int, ...] = (256, 128)
+    hidden: tuple[int, ...] = (384, 128)
     residual: bool = False
-    noise_mm: float = 1.5
-    shift_mm: float = 0.75
-    lips_per_mm: float = 0.02
     poses: int = 60_000
+    babbled_share: float = 0.25
+    own_share: float = 0.75
+    noise_mm: float = 0.5
+    shift_mm: float = 0.3
+    lips_per_mm: float = 0.02
     steps: int = 12_000
     batch: int = 256
     learning_rate: float = 2e-3
@@ -73,9 +81,9 @@ class InverseSettings:
 
 RECIPES = {
     "imagined": InverseSettings(),
-    "published": InverseSettings(pairs="babbled", noise_mm=0.0, shift_mm=0.0),
+    "published": InverseSettings(pairs="babbled", own_share=1.0),
     "residual": InverseSettings(
-        pairs="babbled", hidden=(256, 256, 256), residual=True, noise_mm=0.0, shift_mm=0.0
+        pairs="babbled", own_share=1.0, hidden=(256, 256, 256), residual=True
     ),
 }
 
@@ -157,11 +165,9 @@ def disturb(x: Array, rng: np.random.Generator, settings: InverseSettings) -> Ar
     level = rng.random((len(x), 1))
     out = x + settings.noise_mm * level * rng.standard_normal(x.shape)
     for points in POINTS.values():
-        shift = settings.shift_mm * level[:, None] * rng.standard_normal((len(x), 1, 2))
-        columns = slice(2 * points.start, 2 * points.stop)
-        out[:, columns] += np.broadcast_to(shift, (len(x), points.stop - points.start, 2)).reshape(
-            len(x), -1
-        )
+        count = points.stop - points.start
+        shift = settings.shift_mm * level * rng.standard_normal((len(x), 2))
+        out[:, 2 * points.start : 2 * points.stop] += np.tile(shift, count)
     return out
 
 
@@ -194,10 +200,17 @@ def train_inverse(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     known, held_out = Split(data, robot, "train"), Split(data, robot, "val")
-    pairs, errors, look = known.draw, {}, None
+    pairs: Pairs = known.draw
+    errors, look = {}, None
     if settings.pairs == "imagined":
         imagined = Imagination(robot, known, settings.poses, rng)
-        pairs = imagined.draw
+
+        def pairs(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+            tried = round(settings.babbled_share * count)
+            parts = known.draw(rng, tried), imagined.draw(rng, count - tried)
+            x, y = (np.concatenate(part) for part in zip(*parts, strict=True))
+            return x, y
+
         errors = {group: model.error_mm for group, model in imagined.models.items()}
         look = imagined.models["mouth"].reader(lip_readings()[2 * POINTS["mouth"].start :])
     lips, mouth = lip_readings(), known.halves["mouth"].columns
@@ -217,7 +230,7 @@ def train_inverse(
     for step in range(1, settings.steps + 1):
         x, y = pairs(rng, settings.batch)
         wanted = torch.from_numpy(y.astype(np.float32))
-        own = settings.batch // 2
+        own = round(settings.own_share * settings.batch)
         x[own:] = disturb(x[own:], rng, settings)
         commands = network(standard(x))
         loss = (commands - wanted).abs().mean()
