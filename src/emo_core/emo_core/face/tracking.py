@@ -62,19 +62,23 @@ class FaceTracker:
         """Release the graph."""
         self._mesh.close()
 
-    def track(self, rgb: Image) -> Array | None:
-        """RGB uint8 (H, W, 3) -> landmarks float32 (478, 3) in px (x, y, z), or None: no face."""
+    def faces(self, rgb: Image) -> list[Array]:
+        """RGB uint8 (H, W, 3) -> landmarks float32 (478, 3) in px of every face found."""
         result = self._mesh.process(np.ascontiguousarray(rgb))
-        found = result.multi_face_landmarks or []
-        self.faces_seen = len(found)
-        if not found:
-            self._last = None
-            return None
         height, width = rgb.shape[:2]
         scale = np.array([width, height, width], np.float32)
-        faces = [
-            np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * scale for face in found
+        return [
+            np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * scale
+            for face in result.multi_face_landmarks or []
         ]
+
+    def track(self, rgb: Image) -> Array | None:
+        """RGB uint8 (H, W, 3) -> landmarks float32 (478, 3) in px (x, y, z), or None: no face."""
+        faces = self.faces(rgb)
+        self.faces_seen = len(faces)
+        if not faces:
+            self._last = None
+            return None
         if len(faces) == 1:
             chosen = faces[0]
         elif self._last is None:
@@ -96,6 +100,7 @@ class Track:
     valid: NDArray[np.bool_]  # (T,)
     fps: float
     two_faces: bool = False
+    blurred: int = 0  # frames that were left out as too blurred
 
     def save(self, path: str | Path) -> None:
         """Write the FACE.npz format: landmarks, screen, pose, valid, fps."""

@@ -1,0 +1,65 @@
+"""What a robot shows while the face it follows is gone: it holds, then rests, and never jumps."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+#: The last expression is held for so long, then eased to rest in so long; s.
+HOLD_S, EASE_S = 0.5, 1.0
+#: A face that comes back is taken up in so long, s; sooner after a short loss, whose share of the
+#: loss itself is given below.
+RETURN_S, _RETURN_SHARE = 0.3, 3.0
+
+
+class Presence:
+    """A stage over displacements from the face at rest, (n, 3) mm; NaN where there was no face.
+
+    Displacements, not faces: rest is 0 for whoever comes next. All transitions are minimum-jerk
+    (Flash and Hogan 1985).
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """At rest, nobody there."""
+        self._last: NDArray[np.float64] | None = None  # shown when the face was lost
+        self._shown: NDArray[np.float64] | None = None
+        self._offset: NDArray[np.float64] | None = None  # shown less seen, when it came back
+        self._lost_s = 0.0
+        self._back_s, self._return_s = 0.0, RETURN_S
+
+    def feed(self, displacement: Array, dt_s: float) -> tuple[Array, bool]:
+        """The newest, `dt_s` after the last -> what to show, and whether it is a face's own."""
+        if np.isfinite(displacement).all():
+            seen = displacement.astype(np.float64)
+            if self._shown is None:
+                self._offset, self._back_s, self._return_s = -seen, 0.0, RETURN_S
+            elif self._lost_s > 0.0:
+                self._offset, self._back_s = self._shown - seen, 0.0
+                self._return_s = min(RETURN_S, _RETURN_SHARE * self._lost_s)
+            self._lost_s = 0.0
+            shown = seen
+            if self._offset is not None:
+                self._back_s += dt_s
+                left = 1.0 - _minimum_jerk(self._back_s / self._return_s)
+                shown = seen + left * self._offset
+                if left <= 0.0:
+                    self._offset = None
+            self._shown = self._last = shown
+            return shown.astype(np.float32), True
+        if self._last is None:
+            return np.zeros(displacement.shape, np.float32), False
+        self._lost_s += dt_s
+        left = 1.0 - _minimum_jerk((self._lost_s - HOLD_S) / EASE_S)
+        self._shown = left * self._last
+        return self._shown.astype(np.float32), False
+
+
+def _minimum_jerk(share: float) -> float:
+    """0 at share 0 and before, 1 at 1 and after."""
+    u = min(max(share, 0.0), 1.0)
+    return u**3 * (10.0 - 15.0 * u + 6.0 * u * u)

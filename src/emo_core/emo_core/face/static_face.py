@@ -1,0 +1,106 @@
+"""A person's face at rest: captured while it is calm, kept by name."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_core.errors import EmoError
+from emo_core.face.topology import EYEBROWS, EYES, LIPS, LOWER_OVAL
+
+Array = NDArray[np.float32]
+
+#: How long a face must be calm, in how many parts it is looked at, and the longest gap; s.
+CALM_S, _PARTS, _GAP_S = 1.0, 10, 0.25
+#: No region's mean way from the whole second's mean is longer in any part of it, mm: a blink, a
+#: word, a smile are; the tracker's noise, averaged over a tenth of a second, is not.
+CALM_MM = 0.35
+_REGIONS = (EYEBROWS, EYES, LIPS, LOWER_OVAL)
+_NAME = re.compile(r"[\w][\w .-]{0,63}")
+
+
+class StaticCapture:
+    """A stage that waits for the first calm second of a face, and again when asked to.
+
+    `calmest` is the calmest second so far, for who cannot wait; None while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Wait for the next calm second: another person, or on request."""
+        self._window: deque[tuple[float, Array]] = deque()
+        self._time_s = 0.0
+        self._least = np.inf
+        self.calmest: Array | None = None
+        self.captured: Array | None = None
+
+    def feed(self, face: Array, dt_s: float) -> Array | None:
+        """A metric face (478, 3) mm, `dt_s` after the last -> the face at rest when it is had.
+
+        Raises:
+            ValueError: time that does not advance.
+        """
+        if not dt_s > 0:
+            raise ValueError(f"time must advance, got {dt_s} s")
+        self._time_s += dt_s
+        if self.captured is not None:
+            return None
+        if not np.isfinite(face).all() or dt_s > _GAP_S:
+            self._window.clear()  # a second without gaps
+            return None
+        self._window.append((self._time_s, face))
+        while self._time_s - self._window[0][0] > CALM_S:
+            self._window.popleft()
+        if self._time_s - self._window[0][0] < CALM_S - 1.5 * dt_s:
+            return None
+        faces = np.stack([kept for _, kept in self._window])
+        mean: Array = faces.mean(0, dtype=np.float64).astype(np.float32)
+        parts = np.stack([part.mean(0) for part in np.array_split(faces, min(_PARTS, len(faces)))])
+        way = np.linalg.norm((parts - mean)[..., :2], axis=-1)
+        motion = max(float(way[:, region].mean(1).max()) for region in _REGIONS)
+        if motion < self._least:
+            self._least, self.calmest = motion, mean
+        if motion > CALM_MM:
+            return None
+        self.captured = mean
+        return mean
+
+
+def face_path(folder: str | Path, name: str) -> Path:
+    """Where the face of that name is kept.
+
+    Raises:
+        EmoError: a name that is none: letters, digits, spaces, dots, dashes.
+    """
+    if not _NAME.fullmatch(name):
+        raise EmoError(f"'{name}' is no name for a face: use letters, digits, spaces, - and .")
+    return Path(folder) / f"{name}.npz"
+
+
+def save_static_face(folder: str | Path, name: str, face: Array) -> Path:
+    """Keep a face at rest, metric (478, 3) mm, as a FACE.npz that `--face` takes.
+
+    Raises:
+        EmoError: no such name, or it cannot be written.
+    """
+    path = face_path(folder, name)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as out:
+            np.savez_compressed(out, landmarks=face[None].astype(np.float32), fps=np.float64(25))
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise EmoError(
+            f"cannot write {path} ({error.strerror}): name another folder with --faces"
+        ) from None
+    return path
