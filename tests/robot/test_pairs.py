@@ -14,7 +14,7 @@ from emo_core.robot.pairs import GAP, SPLITS, Split
 
 
 def test_no_pose_is_in_two_splits_and_neighbours_are_left_out(sim: RobotDescription) -> None:
-    data = made_babble(sim, 300)
+    data = made_babble(sim, 320)
     rows: dict[str, set[int]] = {}
     for name in SPLITS:
         half = Split(data, sim, name).halves["eye"]
@@ -29,7 +29,7 @@ def test_no_pose_is_in_two_splits_and_neighbours_are_left_out(sim: RobotDescript
 
 
 def test_every_face_of_the_eyes_meets_every_mouth(sim: RobotDescription) -> None:
-    data = made_babble(sim, 300)
+    data = made_babble(sim, 320)
     split = Split(data, sim, "val")
     x, y = split.pairs(np.arange(len(split)))
     eyes, mouths = (len(split.halves[group].faces) for group in ("eye", "mouth"))
@@ -46,12 +46,12 @@ def test_every_face_of_the_eyes_meets_every_mouth(sim: RobotDescription) -> None
 
 def test_gaze_is_left_out(sim: RobotDescription) -> None:
     robot = with_gaze(sim)
-    split = Split(made_babble(robot, 300), robot, "train")
+    split = Split(made_babble(robot, 320), robot, "train")
     assert split.motors == 10
     assert split.halves["eye"].columns.tolist() == [0, 1, 2]
     assert split.halves["mouth"].columns.tolist() == list(range(3, 10))
     assert np.allclose(
-        split.halves["eye"].commands, made_babble(robot, 300).commands["eye"][:240, 1:4]
+        split.halves["eye"].commands, made_babble(robot, 320).commands["eye"][:256, 1:4]
     )
 
 
@@ -60,4 +60,4 @@ def test_too_few_frames_and_another_robot_are_refused(sim: RobotDescription) -> 
         Split(made_babble(sim, 120), sim, "test")
     moved = replace(sim, motors=(replace(sim.motors[0], neutral=0.4), *sim.motors[1:]))
     with pytest.raises(EmoError, match=r"has changed\. Run \./emo babble --robot sim again"):
-        Split(made_babble(sim, 300), moved, "train")
+        Split(made_babble(sim, 320), moved, "train")

@@ -40,7 +40,7 @@ def short(recipe: str) -> InverseSettings:
 
 
 def test_the_self_model_knows_poses_it_never_saw(sim: RobotDescription) -> None:
-    half = Split(made_babble(sim, 300, noise_mm=0.3), sim, "train").halves["eye"]
+    half = Split(made_babble(sim, 320, noise_mm=0.3), sim, "train").halves["eye"]
     model = SelfModel(half)
     poses = np.repeat(sim.neutral[None], 200, axis=0)
     poses[:, :4] = np.random.default_rng(9).random((200, 4))
@@ -53,7 +53,7 @@ def test_the_self_model_knows_poses_it_never_saw(sim: RobotDescription) -> None:
 
 
 def test_a_reader_is_the_model_read(sim: RobotDescription) -> None:
-    half = Split(made_babble(sim, 300), sim, "train").halves["mouth"]
+    half = Split(made_babble(sim, 320), sim, "train").halves["mouth"]
     model = SelfModel(half)
     lips = lip_readings()[2 * POINTS["mouth"].start :]
     poses = half.commands[:50]
@@ -88,7 +88,7 @@ def test_what_is_exported_is_what_was_trained_and_knows_the_robot(
     sim: RobotDescription, tmp_path: Path, recipe: str
 ) -> None:
     """`train_inverse` compares the two; here: it learned, and the same seed learns the same."""
-    data = made_babble(sim, 300)
+    data = made_babble(sim, 320)
     seen: list[int] = []
     settings = short(recipe)
     val = train_inverse(
@@ -111,7 +111,7 @@ def test_gaze_is_not_driven(
     sim: RobotDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     robot = replace(with_gaze(sim), inverse_model="gazing")
-    train_inverse(robot, made_babble(robot, 300), tmp_path / "gazing", settings=short("published"))
+    train_inverse(robot, made_babble(robot, 320), tmp_path / "gazing", settings=short("published"))
     monkeypatch.setattr("emo_core.robot.inverse_model.models_dir", lambda: tmp_path)
     assert InverseModel.load(robot).names == robot.names[1:]
     motors = LandmarksToMotors.load(robot, canonical_face())(np.stack([canonical_face()] * 3))

@@ -79,10 +79,12 @@ def _print(figures: dict[str, Any]) -> None:
         print(f"  {name:24}{error:.4f}")
     if "executed" in figures:
         executed = figures["executed"]
+        errors, ratios = executed["error_mm"], executed["over_random_face"]
         print(
             f"\n{executed['faces']} faces executed again ({executed['lost']} not seen): "
-            f"{executed['error_mm']:.2f} mm from the face asked for, a random face "
-            f"{executed['random_face_mm']:.2f} mm: ratio {executed['over_random_face']:.3f}"
-            "\n  on the skin itself, without FaceMesh's errors: "
-            f"{executed['true_error_mm']:.2f} mm, ratio {executed['true_over_random_face']:.3f}"
+            f"{errors['true']:.2f} mm from the face asked for on the skin itself, a random face "
+            f"{errors['true_random']:.2f} mm: ratio {ratios['true']:.3f}\n"
+            f"  seen by FaceMesh: {errors['seen']:.2f} mm, ratio {ratios['seen']:.3f}; "
+            f"the same commands executed once more: {errors['seen_repeated']:.2f} mm, "
+            f"ratio {ratios['seen_repeated']:.3f}"
         )

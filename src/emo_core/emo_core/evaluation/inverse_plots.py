@@ -53,30 +53,32 @@ def plot_landmarks(executed: Executed, path: Path) -> None:
     """Error of each of the 113 points of a face made again, beside a random face's."""
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
-    places = np.arange(len(executed.seen_mm))
-    axis.bar(places, executed.random_mm, color=CLOSED, width=1.0, label="random face")
-    axis.bar(places, executed.seen_mm, color=MODEL, width=0.8, label="face made again")
+    places = np.arange(len(executed.seen))
+    axis.bar(places, executed.seen_random, color=CLOSED, width=1.0, label="random face, seen")
+    axis.bar(places, executed.seen, color=BASE, width=0.8, label="made again, seen by FaceMesh")
+    axis.plot(places, executed.seen_repeated, ".", color=FILM, ms=3, label="same commands, seen")
+    axis.bar(places, executed.true, color=MODEL, width=0.8, label="made again, on the skin")
     for name, first in _PARTS.items():
         axis.axvline(first - 0.5, color=FILM, lw=0.5)
         axis.text(first, axis.get_ylim()[1], f" {name}", va="top", fontsize=8, color=FILM)
     axis.set_xlabel("landmark")
     axis.set_ylabel("distance, mm")
     axis.margins(x=0)
-    axis.legend(frameon=False, loc="upper right")
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
 
 def plot_map(executed: Executed, path: Path) -> None:
-    """The same, drawn on the face."""
+    """The same on the skin itself, drawn on the face."""
     plt = pyplot()
     face = canonical_face()
     points = face[ROBOT_LANDMARKS]
-    top = float(executed.random_mm.max())
+    top = float(executed.true_random.max())
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 4.8), layout="constrained")
     for axis, error, title in zip(
         axes,
-        (executed.random_mm, executed.seen_mm),
+        (executed.true_random, executed.true),
         ("random face", "face made again"),
         strict=True,
     ):
