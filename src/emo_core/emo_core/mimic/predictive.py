@@ -31,7 +31,7 @@ REMEDY = "Restore it from the repository, or train it: ./emo train predictive"
 
 #: Confidence at which a prediction begins to count, and at which it counts in full. These and the
 #: next were set on validation clips, so that faces that talk or keep still raise no false alarm.
-CONFIDENCE = (0.6, 0.75)
+CONFIDENCE = (0.5, 0.65)
 #: A peak that is near gains little by going ahead, and is mostly speech: so much more confidence is
 #: asked of one in the first time (s) or less, none of one in the second or more.
 NEAR_S, NEAR_MORE = (0.1, 0.5), 0.6
