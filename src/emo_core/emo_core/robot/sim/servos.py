@@ -167,9 +167,7 @@ class SimBus(ServoBus):
 
     def write(self, positions: ArrayLike) -> Array:
         sent = np.clip(np.asarray(positions, dtype=np.float64), 0.0, 1.0)
-        now = self._now()
-        self._servos.positions(now)
-        self._servos.command(sent, now)
+        self._servos.command(sent, self._now())
         return np.asarray(sent)
 
     def read(self, motors: Sequence[int] | None = None) -> Array:
