@@ -1,6 +1,6 @@
 """Face tracking on real videos: frames/s, how still a still face is, what smoothing costs.
 
-    .venv/bin/python benchmarks/tracking.py FOLDER [--clips 40] [--json]
+    .venv/bin/python benchmarks/tracking.py FOLDER [--first 0] [--clips 40] [--json]
 
 FOLDER holds videos of talking faces (those of GRID, say). They are tracked at 640 x 480, and the
 tracks smoothed as `./emo track` does, by a moving average, and by the One-Euro filter at its best.
@@ -201,6 +201,7 @@ def main() -> int:
     """Track, judge, report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--first", type=int, default=0, help="leave out so many, by name")
     parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -208,7 +209,7 @@ def main() -> int:
     tracks: list[tuple[Array, float]] = []
     photos: list[Array] = []
     rates: list[tuple[float, float]] = []
-    for video in videos_in(args.folder)[: args.clips]:
+    for video in videos_in(args.folder)[args.first :][: args.clips]:
         images, fps = images_of(video)
         track, wall, cpu = follow(images, fps)
         rates.append((len(images) / wall, len(images) / cpu))

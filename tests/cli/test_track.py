@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from emo_core.face.alignment import to_screen
+from emo_core.face.topology import ROBOT_LANDMARKS
+from emo_core.face.tracking import load_face
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.render import Renderer
 from emo_core.viz.video import VideoWriter
@@ -108,3 +111,66 @@ def test_a_real_video_and_its_sound(emo, data_dir, tmp_path):
         assert film.streams.video[0].frames == 75
         audio = film.streams.audio[0]
         assert float(audio.duration * audio.time_base) == pytest.approx(3.0, abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory) -> Path:
+    """Two seconds of a face that trembles, with three frames blurred by a camera that moves."""
+    path = tmp_path_factory.mktemp("calm") / "calm.mp4"
+    robot = RobotDescription.load("sim")
+    picture = Renderer(robot)(robot.neutral)
+    rng = np.random.default_rng(0)
+    height, width = picture.shape[:2]
+    with VideoWriter(path, (width, height), 25, crf=10) as writer:
+        for i in range(50):
+            image = np.clip(picture + rng.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
+            if i in (30, 31, 40):
+                image = cv2.blur(image, (max(3, width // 16), 1))
+            writer.add_frame(image)
+    return path
+
+
+def test_smoothed_unless_raw(emo, calm, tmp_path):
+    way = {}
+    for flags in ((), ("--raw",)):
+        out = tmp_path / "out.npz"
+        assert emo("track", calm, "-o", out, *flags).status == 0
+        with np.load(out) as track:
+            seen = track["landmarks"][10:30, ROBOT_LANDMARKS]
+            np.testing.assert_allclose(
+                to_screen(track["landmarks"], track["pose"])[:30], track["screen"][:30], atol=0.05
+            )
+        way[flags] = float(np.linalg.norm(np.diff(seen, axis=0), axis=-1).mean())
+    assert way[()] < 0.4 * way["--raw",]
+
+
+def test_blurred_frames_are_left_out_or_filled(emo, calm, tmp_path):
+    out = tmp_path / "out.npz"
+    result = emo("track", calm, "-o", out, "--json")
+    assert json.loads(result.out)["blurred"] == 3
+    assert "too blurred to trust in 3 of 50" in result.err
+    with np.load(out) as track:
+        np.testing.assert_array_equal(np.flatnonzero(~track["valid"]), [30, 31, 40])
+        assert np.isnan(track["landmarks"][~track["valid"]]).all()
+    assert emo("track", calm, "-o", out, "--fill").status == 0
+    with np.load(out) as track:
+        assert not track["valid"][30]
+        np.testing.assert_allclose(track["landmarks"][30], track["landmarks"][29], atol=1e-4)
+        steps = np.linalg.norm(np.diff(track["landmarks"][10:], axis=0), axis=-1)
+        assert steps.mean(1).max() < 1.5  # FaceMesh looks where the blurred face was
+        assert steps[-3:].mean(1).max() < 0.15
+
+
+def test_a_face_at_rest_is_kept_by_name(emo, calm, faces, tmp_path):
+    folder = tmp_path / "people"
+    result = emo("track", calm, "--static", "robot", "--faces", folder, "--json")
+    assert result.status == 0, result.err
+    report = json.loads(result.out)
+    assert report["calm"]
+    assert report["out"] is None
+    assert load_face(report["static"]).shape == (478, 3)
+    assert "nothing to write" in emo("track", calm).error_line
+    assert "no name" in emo("track", calm, "--static", "a/b", "--faces", folder).error_line
+    short = emo("track", faces["one"], "--static", "short", "--faces", folder).error_line
+    assert "longer one" in short
+    assert [path.name for path in folder.iterdir()] == ["robot.npz"]

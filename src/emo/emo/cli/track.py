@@ -3,8 +3,9 @@
 OUT.npz holds landmarks (T, 478, 3) in mm without head pose, screen (T, 478, 3) in px,
 pose (T, 4, 4), valid (T,) and fps. OUT.mp4 is the video with the mesh drawn over it, and its sound.
 The tracker's shaking is smoothed off, unless --raw. Frames without a face, or too blurred to trust,
-are NaN and not valid; of several faces the largest at first is followed. --static keeps the face
-at rest, by name, as a file that --face of other commands takes.
+are NaN and not valid (--fill: landmarks are held, then ease to rest, as a robot shows them); of
+several faces the largest at first is followed. --static keeps the face at rest, by name, as a file
+that --face of other commands takes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", metavar="OUT.npz|OUT.mp4", help="result")
     parser.add_argument("--raw", action="store_true", help="as tracked, without smoothing")
     parser.add_argument(
+        "--fill", action="store_true", help="OUT.npz: no gaps in the landmarks: held, then at rest"
+    )
+    parser.add_argument(
         "--static", metavar="NAME", help="keep the face at rest (its first calm second) as NAME"
     )
     parser.add_argument(
@@ -55,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None and args.static is None:
         raise EmoError("nothing to write: give -o OUT.npz or OUT.mp4, or --static NAME")
     target = None if args.out is None else check_output(args.out, (".npz", ".mp4"))
+    from emo_core.face.presence import fill
     from emo_core.face.static_face import face_path, save_static_face
     from emo_core.face.stream import FaceStream, collect
     from emo_core.face.tracking import FaceTracker, VideoFile
@@ -73,6 +79,9 @@ def run(args: argparse.Namespace) -> int:
         elif target.suffix.lower() == ".npz":
             track = collect([seen for _, seen in watched], video.fps)
             tally.require_face(args.video)
+            if args.fill:
+                rest, _ = tally.at_rest(args.video)
+                track = replace(track, metric=fill(track.metric, rest, video.fps))
             with whole_file(target) as part, open(part, "wb") as out:
                 track.save(out)  # type: ignore[arg-type]  # np.savez takes a file as well
         else:
@@ -148,7 +157,7 @@ class _Tally:
             return self._capture.captured, True
         if self._capture.calmest is None:
             raise EmoError(
-                f"no whole second of {video} shows a face: give a longer video for --static"
+                f"no whole second of {video} shows a face: give a longer one for --static or --fill"
             )
         return self._capture.calmest, False
 

@@ -24,6 +24,7 @@ WAIT_S = 1.0
 #: their shapes are learned so fast, s.
 COMPANY_S, _LEARN_S = 3.0, 1.0
 _ASIDE = 1.2  # widths apart, where neither hides the other
+_KNOWN_S, _APART_MM = 0.3, 0.8  # when they can be told apart
 _SKULL = np.array(list(RIGID_WEIGHTS))
 #: A frame with less than this share of the recent past's sharpness in some direction is blurred:
 #: by 5 % of the face's width, where landmarks begin to be off by 1 mm (docs/mimic.md).
@@ -52,6 +53,7 @@ class Sight:
 
     screen: Array  # (478, 3) px; NaN: not seen, or too blurred to trust
     faces: int  # how many people are in view
+    person: int  # changes when a face was taken that may be another's
     blurred: bool = False
 
     @property
@@ -72,15 +74,16 @@ class Follower:
     def __init__(self, finder: Faces) -> None:
         self._finder = finder
         self._sharpness = Sharpness()
+        self._person = 0
         self.reset()
 
     def reset(self) -> None:
         """Forget the person."""
         self._place: NDArray[np.float64] | None = None  # x, y, width: shares of the image's sides
         self._seen_s = 0.0
-        self._mine: NDArray[np.float64] | None = None  # skull (n, 2) mm, of who is followed
-        self._theirs: NDArray[np.float64] | None = None  # of who is beside
-        self._known_s = 0.0
+        self._mine = np.zeros((len(_SKULL), 2))  # mm, of who is followed
+        self._theirs = self._mine  # of who is beside
+        self._known_s = 0.0  # so long both have been seen
         self._company_s = -np.inf
         self._time_s = 0.0
         self._sharpness.reset()
@@ -94,19 +97,21 @@ class Follower:
         skulls = self._skulls(found, time_s)
         chosen = self._choose(places, skulls, time_s)
         if chosen is None:
-            return Sight(_NOBODY, len(found))
+            return Sight(_NOBODY, len(found), self._person)
         self._place, self._seen_s = places[chosen], time_s
         self._learn(places, skulls, chosen, time_s)
         if not self._sharpness.feed(image, found[chosen], time_s):
-            return Sight(_NOBODY, len(found), blurred=True)
-        return Sight(found[chosen], len(found))
+            return Sight(_NOBODY, len(found), self._person, blurred=True)
+        return Sight(found[chosen], len(found), self._person)
 
     def _skulls(self, found: list[Array], time_s: float) -> list[NDArray[np.float64]]:
         """Their shapes, while there is company; else none, which costs nothing."""
         if len(found) > 1:
             self._company_s = time_s
-        if not found or time_s - self._company_s > COMPANY_S:
-            self._mine = self._theirs = None
+        if time_s - self._company_s > COMPANY_S:
+            self._known_s = 0.0
+            return []
+        if not found:
             return []
         metric, _ = to_metric(np.stack(found))
         return list(metric[:, _SKULL, :2].astype(np.float64))
@@ -122,20 +127,23 @@ class Follower:
         gone_s = time_s - self._seen_s
         if self._place is None or gone_s > WAIT_S:
             if self._place is not None:
+                self._person += 1
                 self.reset()
             return max(range(len(places)), key=lambda i: float(places[i][2]))
         far = np.array([_distance(place, self._place) for place in places])
-        if self._mine is not None and self._theirs is not None and skulls:
+        if skulls and self._told_apart():
             like_me = np.array([_unlike(skull, self._mine) for skull in skulls])
             like_them = np.array([_unlike(skull, self._theirs) for skull in skulls])
             far = np.where(like_me > like_them, np.inf, far)  # the other, whatever the place
             far = np.where(like_me < 0.5 * like_them, np.minimum(far, 1.0), far)
         elif len(places) == 1 and gone_s > 0.2 and not skulls:
-            return (
-                0  # who was alone and is alone again is the same, wherever: a hand was in the way
-            )
+            return 0  # alone before and after: the same, wherever; a hand was in the way
         nearest = int(far.argmin())
         return nearest if far[nearest] <= 1.0 else None
+
+    def _told_apart(self) -> bool:
+        """Both have been seen for a while, and they differ by more than FaceMesh does by itself."""
+        return self._known_s >= _KNOWN_S and _unlike(self._mine, self._theirs) > _APART_MM
 
     def _learn(
         self,
@@ -145,17 +153,14 @@ class Follower:
         time_s: float,
     ) -> None:
         """Remember who is followed and who is beside, while both are seen, side by side."""
-        dt_s, self._time_s = time_s - self._time_s, time_s
+        dt_s, self._time_s = max(time_s - self._time_s, 1e-3), time_s
         if len(skulls) < 2:
             return
         other = 1 - chosen if chosen < 2 else 0
         if _way(places[chosen], places[other]) < _ASIDE:
             return
-        if self._mine is None or self._theirs is None:
-            self._mine, self._theirs, self._known_s = skulls[chosen], skulls[other], 0.0
-            return
-        self._known_s = min(self._known_s + dt_s, _LEARN_S)
-        share = min(dt_s / max(self._known_s, dt_s), 1.0)
+        self._known_s = min(self._known_s + min(dt_s, _KNOWN_S / 4), _LEARN_S)
+        share = min(dt_s / self._known_s, 1.0)
         self._mine = self._mine + share * (skulls[chosen] - self._mine)
         self._theirs = self._theirs + share * (skulls[other] - self._theirs)
 

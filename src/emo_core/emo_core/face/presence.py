@@ -59,6 +59,13 @@ class Presence:
         return self._shown.astype(np.float32), False
 
 
+def fill(metric: Array, rest: Array, fps: float) -> Array:
+    """A track (T, 478, 3) mm with NaN -> none: held, eased to `rest` (478, 3), taken up again."""
+    presence = Presence()
+    shown = [presence.feed(face - rest, 1.0 / fps)[0] for face in metric]
+    return np.stack(shown) + rest
+
+
 def _minimum_jerk(share: float) -> float:
     """0 at share 0 and before, 1 at 1 and after."""
     u = min(max(share, 0.0), 1.0)

@@ -26,6 +26,7 @@ class Seen:
     pose: Array  # (4, 4) metric -> screen; as tracked: head motion is not smoothed
     screen: Array  # (478, 3) px, `pose @ metric`
     faces: int  # people in view
+    person: int  # changes when a face was taken that may be another's
     blurred: bool
 
     @property
@@ -46,6 +47,7 @@ class FaceStream:
         self._follower = Follower(finder)
         self._smoother = Smoother() if smooth else None
         self._time_s: float | None = None
+        self._person = 0
 
     def reset(self) -> None:
         """Forget person, noise and time."""
@@ -68,9 +70,12 @@ class FaceStream:
         metric, pose = to_metric(sight.screen)
         screen = sight.screen
         if self._smoother is not None:
+            if sight.person != self._person:
+                self._smoother.reset()
             metric = self._smoother.feed(metric, dt_s)
             screen = to_screen(metric, pose)
-        return Seen(metric, pose, screen, sight.faces, sight.blurred)
+        self._person = sight.person
+        return Seen(metric, pose, screen, sight.faces, sight.person, sight.blurred)
 
 
 def follow_frames(finder: Faces, frames: Iterable[Image], fps: float, smooth: bool = True) -> Track:
