@@ -15,9 +15,9 @@ from emo_core.errors import EmoError
 from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.robot.bench import Bench, Picture, RealClock, SimulatedClock
 from emo_core.robot.bus import BusError
-from emo_core.robot.calibration import Calibration, calibrate
+from emo_core.robot.calibration import Calibration, _way, calibrate
 from emo_core.robot.description import Moves, RobotDescription
-from emo_core.robot.response import Motion, respond
+from emo_core.robot.response import Motion, Response, respond
 from emo_core.robot.sim.bench import bench_of
 from emo_core.robot.sim.motor_skew import MotorSkew, motor_skew
 from emo_core.robot.sim.servos import SimBus
@@ -360,3 +360,23 @@ def test_real_pictures(sim: RobotDescription) -> None:
         found = calibrate(there, steps=STEPS)
     assert not found.faults and not found.needs_training
     assert motor_skew(found.after).as_json()["p95_ms"] < 20.0
+
+
+@pytest.mark.parametrize(
+    ("down_mm", "error_mm", "way"),
+    [
+        (10.0, 0.5, "as described"),
+        (-10.0, 0.5, "reversed"),
+        (0.5, 0.5, "not as described"),  # it moves something else by 10 mm, and surely not this
+        (2.0, 2.0, ""),  # too shaky there to tell
+    ],
+)
+def test_which_way_is_told_only_where_it_is_seen_well_enough(down_mm, error_mm, way):
+    push, push_sd = np.zeros((478, 2)), np.full((478, 2), error_mm / math.sqrt(2.0))
+    push[152] = 0.0, -down_mm
+    push[13] = 0.0, 10.0
+    response = Response(
+        0.02, 0.001, 0.9, np.linspace(0, 1, 3), np.ones(2), np.eye(2), push, push_sd
+    )
+    jaw = RobotDescription.load("sim").motors[-1]
+    assert _way(replace(jaw, moves=Moves(152, "down")), response) == way

@@ -53,8 +53,8 @@ class Finding:
         servo: "moves", "still", "silent" (no answer), or "" if its bus cannot tell.
         seen: whether the face moves.
         where: of the face, "" if not seen. travel_mm: of the point that moves most.
-        way: "as described", "reversed", "not as described" (neither), or "" (not described, or
-            not seen).
+        way: "as described", "reversed", "not as described" (neither), or "" (not described, not
+            seen, or seen too badly there to tell).
         latency_sd_s: standard error of its latency; NaN if that is the others' median.
         motor: with limits, neutral pose, raw order and latency as found.
         fault: what is wrong with it and what to do, or "".
@@ -315,7 +315,8 @@ def _way(motor: Motor, response: Response) -> str:
     push = float(ahead @ response.push[motor.moves.point])
     error = float(np.linalg.norm(response.push_sd[motor.moves.point]))
     if abs(push) < 4.0 * error:
-        return "not as described"
+        most = float(np.linalg.norm(response.push, axis=1).max())
+        return "not as described" if 8.0 * error < most else ""
     return "as described" if push > 0.0 else "reversed"
 
 
