@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
 
@@ -24,7 +25,8 @@ TRACE_DIR = "trace_dir"
 class Parameter:
     """One parameter. Its type is its default's; `low` and `high` bound a number.
 
-    `choices` lists the allowed texts. Parameters are read at the start: change and restart.
+    `choices` lists the allowed texts. Parameters are read at the start (change and restart), but for
+    those that are `dynamic`: these the node takes over while it runs, or refuses, with a reason.
     """
 
     name: str
@@ -33,12 +35,14 @@ class Parameter:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    dynamic: bool = False
 
 
 #: Of every node that must know the robot.
 ROBOT = Parameter("robot", DEFAULT_ROBOT, "a name in config/robots, or a YAML file")
 
-_COMMON = Parameter(TRACE_DIR, "", "folder for the records of a run; empty: keep none")
+#: And this one of every node.
+COMMON = Parameter(TRACE_DIR, "", "folder for the records of a run; empty: keep none")
 
 
 def declare(node: Node, table: Sequence[Parameter]) -> dict[str, Value]:
@@ -48,7 +52,7 @@ def declare(node: Node, table: Sequence[Parameter]) -> dict[str, Value]:
         EmoError: a value of the wrong type, out of its range or not among the choices.
     """
     values: dict[str, Value] = {}
-    for parameter in (_COMMON, *table):
+    for parameter in (COMMON, *table):
         try:
             value = node.declare_parameter(
                 parameter.name, parameter.default, _descriptor(parameter)
@@ -57,20 +61,33 @@ def declare(node: Node, table: Sequence[Parameter]) -> dict[str, Value]:
             raise EmoError(
                 f"parameter {parameter.name} of {node.get_name()}: {error}. {parameter.description}"
             ) from None
-        if parameter.choices and value not in parameter.choices:
-            raise EmoError(
-                f"parameter {parameter.name} of {node.get_name()} is '{value}': "
-                f"give one of {', '.join(parameter.choices)}"
-            )
         values[parameter.name] = list(value) if isinstance(parameter.default, list) else value
+    check(values, table, node.get_name())
     return values
+
+
+def check(values: Mapping[str, Value], table: Sequence[Parameter], node_name: str) -> None:
+    """What a ROS descriptor cannot say of the values: choices, and that numbers are finite.
+
+    Raises:
+        EmoError: the first value that is wrong.
+    """
+    for parameter in table:
+        value = values.get(parameter.name, parameter.default)
+        wrong = ""
+        if parameter.choices and value not in parameter.choices:
+            wrong = f"give one of {', '.join(parameter.choices)}"
+        if isinstance(value, float) and not math.isfinite(value):
+            wrong = f"give a finite number. {parameter.description}"
+        if wrong:
+            raise EmoError(f"parameter {parameter.name} of {node_name} is '{value}': {wrong}")
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         description=parameter.description,
         additional_constraints=" | ".join(parameter.choices),
-        read_only=True,
+        read_only=not parameter.dynamic,
     )
     if parameter.low is not None and parameter.high is not None:
         if isinstance(parameter.default, int):
