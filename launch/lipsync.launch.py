@@ -1,122 +1,14 @@
-"""Audio to moving lips, as ROS 2 processes.
+"""Audio to moving lips.
 
-    ros2 launch emo lipsync.launch.py --show-args
-    ros2 launch emo lipsync.launch.py source:=file speech:=hello.wav
-    ros2 launch emo lipsync.launch.py robot:=my_robot.yaml lookahead:=live composed:=true
-
-Arguments, their defaults and the nodes come from `emo.graph`; nothing is repeated here.
+ros2 launch emo lipsync.launch.py --show-args
+ros2 launch emo lipsync.launch.py source:=file speech:=/abs/hello.wav
+ros2 launch emo lipsync.launch.py robot:=/abs/my_robot.yaml lookahead:=live composed:=true
 """
 
-from __future__ import annotations
-
-from dataclasses import Field, fields
-from typing import Any
-
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
-from launch.events.process import ProcessExited
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-
-from emo.graph import GraphOptions, Process, build_graph
-from emo_nodekit import HOPELESS
-from launch import LaunchContext, LaunchDescription
-
-
-def _unless_hopeless(event: ProcessExited, context: LaunchContext) -> list[Any]:
-    """End the graph where a restart cannot help; the process has said why."""
-    if event.returncode != HOPELESS:
-        return []
-    return [Shutdown(reason=f"{event.process_name} cannot run")]
-
-
-#: A crashed process comes back after a pause. At the end the drivers ease to neutral, and the view
-#: finishes its film: on a busy machine launch's own 5 s would be too short.
-_KEPT_RUNNING: dict[str, Any] = {
-    "output": "screen",
-    "respawn": True,
-    "respawn_delay": 2.0,
-    "on_exit": _unless_hopeless,
-    "sigterm_timeout": "10",
-}
+from emo.launching import launch_description
+from emo.options import LIPSYNC
+from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(
-                    option.name,
-                    default_value=_text(option.default),
-                    description=GraphOptions.help(option.name),
-                    choices=_choices(option),
-                )
-                for option in fields(GraphOptions)
-            ),
-            DeclareLaunchArgument(
-                "composed",
-                default_value="false",
-                choices=["true", "false"],
-                description="one process for the pipeline and the drivers (lower latency), "
-                "instead of one for each",
-            ),
-            OpaqueFunction(function=_processes),
-        ]
-    )
-
-
-def _processes(context: LaunchContext) -> list[Any]:
-    """The graph for the arguments' values."""
-    values = {
-        option.name: _value(option, LaunchConfiguration(option.name).perform(context))
-        for option in fields(GraphOptions)
-    }
-    graph = build_graph(GraphOptions(**values))
-    if LaunchConfiguration("composed").perform(context) == "false":
-        return [_node(process) for process in graph]
-    composed = Node(
-        package="emo",
-        executable="composed",
-        arguments=[f"--{name}={_text(value)}" for name, value in values.items()],
-        **_KEPT_RUNNING,
-    )
-    return [composed, *(_node(process) for process in graph if process.isolated)]
-
-
-def _node(process: Process) -> Node:
-    parameters = {
-        # Typed, or launch_ros would make the number 3 of a device called "3".
-        name: value if isinstance(value, list) else ParameterValue(value, value_type=type(value))
-        for name, value in process.parameters.items()
-    }
-    return Node(
-        package=process.package,
-        executable=process.executable,
-        # A process of several nodes names them itself.
-        name=process.node_name or None,
-        namespace=process.namespace or None,
-        parameters=[parameters],
-        remappings=list(process.remappings),
-        **_KEPT_RUNNING,
-    )
-
-
-def _choices(option: Field[Any]) -> list[str] | None:
-    if isinstance(option.default, bool):
-        return ["true", "false"]
-    choices = option.metadata.get("choices")
-    return list(choices) if choices else None
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _value(option: Field[Any], text: str) -> Any:
-    """A launch argument's text as the type of the option's default."""
-    if isinstance(option.default, bool):
-        return text == "true"
-    try:
-        return type(option.default)(text)
-    except ValueError:
-        raise ValueError(f"{option.name}:={text}: give a number") from None
+    return launch_description(LIPSYNC)

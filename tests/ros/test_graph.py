@@ -27,8 +27,9 @@ from rclpy.node import Node
 from emo import ros_domain
 from emo.cli.lipsync import _alone
 from emo.composed import Composed
-from emo.graph import GraphOptions, build_graph
+from emo.graph import build_graph
 from emo.latency import summarize
+from emo.options import GraphOptions
 from emo_core.audio.sources import load_audio
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face

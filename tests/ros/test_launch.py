@@ -1,23 +1,25 @@
-"""The launch file and the packages: both must agree with the graph and with the code."""
+"""The launch files and the packages: both must agree with the graph and with the code."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import runpy
 import sys
 import types
 import xml.etree.ElementTree as ElementTree
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emo.graph import GraphOptions, build_graph
+from emo.graph import build_graph
+from emo.options import GraphOptions
 from emo_nodekit import HOPELESS
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = sorted(path.parent for path in (ROOT / "src").glob("*/package.xml"))
+PIPELINES = ("lipsync", "mimic", "both")
 PYTHON_PACKAGES = [package for package in PACKAGES if (package / "setup.py").is_file()]
 
 
@@ -34,8 +36,8 @@ class Configuration(Recorded):
 
 
 @pytest.fixture
-def launch_file(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The launch file's functions, on recording stand-ins for the launch packages."""
+def launching(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """What the launch files share, on recording stand-ins for the launch packages."""
     contents = {
         "launch": ["LaunchContext", "LaunchDescription"],
         "launch.actions": ["DeclareLaunchArgument", "OpaqueFunction", "Shutdown"],
@@ -52,44 +54,66 @@ def launch_file(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             setattr(module, each, type(each, (Recorded,), {}))
         monkeypatch.setitem(sys.modules, name, module)
     sys.modules["launch.substitutions"].LaunchConfiguration = Configuration  # type: ignore[attr-defined]
-    return runpy.run_path(str(ROOT / "launch" / "lipsync.launch.py"))
+    monkeypatch.delitem(sys.modules, "emo.launching", raising=False)
+    return importlib.import_module("emo.launching")
 
 
-def arguments(launch_file: dict[str, Any]) -> list[Recorded]:
-    return list(launch_file["generate_launch_description"]().args[0][:-1])
+@pytest.fixture(params=PIPELINES)
+def pipeline(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-def nodes(launch_file: dict[str, Any], **chosen: str) -> list[Recorded]:
-    defaults = {each.args[0]: each.kwargs["default_value"] for each in arguments(launch_file)}
+def description(launching: types.ModuleType, pipeline: str) -> list[Any]:
+    """The actions of a launch file."""
+    file = runpy.run_path(str(ROOT / "launch" / f"{pipeline}.launch.py"))
+    return list(file["generate_launch_description"]().args[0])
+
+
+def nodes(launching: types.ModuleType, pipeline: str, **chosen: str) -> list[Recorded]:
+    *arguments, graph = description(launching, pipeline)
+    defaults = {each.args[0]: each.kwargs["default_value"] for each in arguments}
     assert chosen.keys() <= defaults.keys()
-    result: list[Recorded] = launch_file["_processes"]({**defaults, **chosen})
+    result: list[Recorded] = graph.kwargs["function"]({**defaults, **chosen})
     return result
 
 
-def test_every_option_is_a_described_argument(launch_file: dict[str, Any]) -> None:
-    found = arguments(launch_file)
-    options = [option.name for option in fields(GraphOptions)]
+def test_every_option_is_a_described_argument(launching: types.ModuleType, pipeline: str) -> None:
+    found = description(launching, pipeline)[:-1]
+    options = [option.name for option in GraphOptions.of(pipeline)]
     assert [each.args[0] for each in found] == [*options, "composed"]
     assert all(len(each.kwargs["description"]) > 10 for each in found)
 
 
-def test_arguments_say_what_they_may_be(launch_file: dict[str, Any]) -> None:
-    choices = {each.args[0]: each.kwargs["choices"] for each in arguments(launch_file)}
+def test_a_launch_file_takes_what_its_pipeline_knows(launching: types.ModuleType) -> None:
+    names = {
+        pipeline: {each.args[0] for each in description(launching, pipeline)[:-1]}
+        for pipeline in PIPELINES
+    }
+    assert names["both"] == names["lipsync"] | names["mimic"]
+    assert {"robot", "view", "out", "namespace"} <= names["lipsync"] & names["mimic"]
+    assert {"speech", "lookahead"} <= names["lipsync"] - names["mimic"]
+    assert {"video", "predict"} <= names["mimic"] - names["lipsync"]
+
+
+def test_arguments_say_what_they_may_be(launching: types.ModuleType) -> None:
+    found = description(launching, "both")[:-1]
+    choices = {each.args[0]: each.kwargs["choices"] for each in found}
     assert choices["lookahead"] == ["full", "live"]
-    assert choices["source"] == ["device", "file", "topic"]
+    assert choices["source"] == choices["camera"] == ["device", "file", "topic"]
     assert choices["view"] == choices["composed"] == ["true", "false"]
     assert choices["robot"] is None
     with pytest.raises(ValueError, match="mouth_gain:=much: give a number"):
-        nodes(launch_file, mouth_gain="much")
+        nodes(launching, "lipsync", mouth_gain="much")
 
 
-def test_the_defaults_give_the_default_graph(launch_file: dict[str, Any]) -> None:
-    graph = build_graph(GraphOptions())
-    made = nodes(launch_file)
+def test_the_defaults_give_the_default_graph(launching: types.ModuleType, pipeline: str) -> None:
+    graph = build_graph(GraphOptions(pipeline=pipeline))
+    made = nodes(launching, pipeline)
     assert [node.kwargs["executable"] for node in made] == [each.executable for each in graph]
     for node, process in zip(made, graph, strict=True):
         assert node.kwargs["package"] == process.package
         assert node.kwargs["name"] == (process.node_name or None)
+        assert node.kwargs["remappings"] == list(process.remappings)
         assert node.kwargs["respawn"] is True
         values = {
             name: value.args[0] if isinstance(value, Recorded) else value
@@ -98,36 +122,67 @@ def test_the_defaults_give_the_default_graph(launch_file: dict[str, Any]) -> Non
         assert values == process.parameters
 
 
-def test_arguments_reach_the_nodes_with_their_types(launch_file: dict[str, Any]) -> None:
+def test_arguments_reach_the_nodes_with_their_types(launching: types.ModuleType) -> None:
     made = nodes(
-        launch_file, source="file", speech="7", mouth_gain="1.5", namespace="robot1", view="false"
+        launching,
+        "both",
+        source="file",
+        speech="7",
+        mouth_gain="1.5",
+        camera="topic",
+        camera_topic="/head/image",
+        predict="false",
+        namespace="robot1",
+        view="false",
     )
-    by_name = {node.kwargs["executable"]: node for node in made}
-    assert "robot_view" not in by_name
-    path = by_name["microphone"].kwargs["parameters"][0]["path"]
+    by_name = {(node.kwargs["namespace"], node.kwargs["executable"]): node for node in made}
+    assert ("robot1", "robot_view") not in by_name
+    path = by_name["robot1", "microphone"].kwargs["parameters"][0]["path"]
     assert path.args[0] == "7" and path.kwargs["value_type"] is str
-    assert by_name["audio2landmark"].kwargs["parameters"][0]["mouth_gain"].args[0] == 1.5
-    assert by_name["normalization"].kwargs["namespace"] == "robot1/lipsync"
+    gain = by_name["robot1", "audio2landmark"].kwargs["parameters"][0]["mouth_gain"]
+    assert gain.args[0] == 1.5
+    predict = by_name["robot1/mimic", "predictive_model"].kwargs["parameters"][0]["predict"]
+    assert predict.args[0] is False
+    assert ("image_in", "/head/image") in by_name["robot1", "camera"].kwargs["remappings"]
+    for pipeline in ("lipsync", "mimic"):
+        record = by_name[f"robot1/{pipeline}", "inverse_model"].kwargs["parameters"][0]["record"]
+        assert record.args[0] == f"{pipeline}/commands.csv"
+        assert (f"robot1/{pipeline}", "normalization") in by_name
 
 
-def test_composed_is_one_process_and_the_isolated_ones(launch_file: dict[str, Any]) -> None:
-    made = nodes(launch_file, composed="true", robot="sim", namespace="robot1")
-    isolated = [each.executable for each in build_graph(GraphOptions()) if each.isolated]
+def test_composed_is_one_process_and_the_isolated_ones(
+    launching: types.ModuleType, pipeline: str
+) -> None:
+    made = nodes(launching, pipeline, composed="true", robot="sim", namespace="robot1")
+    graph = build_graph(GraphOptions(pipeline=pipeline))
+    isolated = [each.executable for each in graph if each.isolated]
     assert [node.kwargs["executable"] for node in made] == ["composed", *isolated]
     given = made[0].kwargs["arguments"]
+    assert f"--pipeline={pipeline}" in given
     assert "--robot=sim" in given and "--namespace=robot1" in given and "--view=true" in given
 
 
-def test_what_no_restart_can_mend_ends_the_launch(launch_file: dict[str, Any]) -> None:
-    on_exit = nodes(launch_file)[0].kwargs["on_exit"]
+def test_what_no_restart_can_mend_ends_the_launch(launching: types.ModuleType) -> None:
+    on_exit = nodes(launching, "lipsync")[0].kwargs["on_exit"]
     ended = types.SimpleNamespace(process_name="microphone-1")
     assert on_exit(types.SimpleNamespace(**vars(ended), returncode=1), None) == []
     (shutdown,) = on_exit(types.SimpleNamespace(**vars(ended), returncode=HOPELESS), None)
     assert shutdown.kwargs["reason"] == "microphone-1 cannot run"
 
 
+def test_every_topic_of_a_pipeline_is_waited_for_by_its_sources() -> None:
+    graph = {each.name: each for each in build_graph(GraphOptions(pipeline="both", source="file"))}
+    waited = graph["microphone"].parameters["wait_for"]
+    assert waited == graph["camera"].parameters["wait_for"]
+    assert isinstance(waited, list)
+    assert {"audio", "image/compressed", "motor_command", "audio_played"} <= set(waited)
+    alone = build_graph(GraphOptions(pipeline="mimic"))[-1].parameters["wait_for"]
+    assert isinstance(alone, list)
+    assert not {"audio", "audio_played"} & set(alone)
+
+
 def test_the_graphs_executables_are_installed() -> None:
-    for process in build_graph(GraphOptions(source="file", speech="a.wav")):
+    for process in build_graph(GraphOptions(pipeline="both", source="file", speech="a.wav")):
         setup = (ROOT / "src" / process.package / "setup.py").read_text()
         assert f'"{process.executable} = {process.module}:main"' in setup
 
@@ -177,7 +232,7 @@ def test_versions_agree() -> None:
 
 def test_the_documentation_names_every_node_topic_and_parameter() -> None:
     text = (ROOT / "docs" / "ros.md").read_text()
-    wanted = {process.executable for process in build_graph(GraphOptions(source="file"))}
+    wanted = {process.executable for process in build_graph(GraphOptions("both", source="file"))}
     for path in (ROOT / "src").glob("emo_*/emo_*/*.py"):
         if path.parent.name == "emo_core":
             continue

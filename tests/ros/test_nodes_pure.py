@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo.graph import GraphOptions, build_graph
+from emo.graph import build_graph
 from emo.latency import summarize
+from emo.options import GraphOptions
 from emo_core.audio.sources import load_audio
 from emo_core.robot.description import RobotDescription
 from emo_motor_drivers.arbitration import Arbitration

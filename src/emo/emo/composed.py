@@ -1,9 +1,9 @@
 """The whole graph in one process, but for what would hold the interpreter's lock (the view).
 
-    ros2 run emo composed --source=file --speech=hello.wav
+    ros2 run emo composed --pipeline=both --source=file --speech=hello.wav
 
-takes every option of `emo.graph.GraphOptions`. The launch file starts the isolated processes
-beside it; `./emo lipsync` uses `Composed` and a supervisor for them.
+takes every option of `emo.options.GraphOptions`. The launch files start the isolated processes
+beside it; `./emo lipsync`, `mimic` and `run` use `Composed` and a supervisor for them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 
 import emo_nodekit  # before numpy: it sets the number of BLAS threads
-from emo.graph import GraphOptions, Process, build_graph
+from emo.graph import Process, build_graph
+from emo.options import GraphOptions
 from emo_core.errors import EmoError
 from emo_nodekit.running import URGENT, Spinner, be_nice, stop_event
 

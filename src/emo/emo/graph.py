@@ -1,70 +1,20 @@
 """The one description of the ROS graph: which nodes run, where, with which parameters.
 
-`composed.py` (one process), the supervisor (`./emo lipsync --processes`) and
-`launch/lipsync.launch.py` all build the graph from here, so that the three cannot differ. No rclpy
-is imported: the launch file and the tests read it anywhere.
+`composed.py` (one process), the supervisor (`./emo lipsync --processes`) and the launch files all
+build the graph from here, so that the three cannot differ. No rclpy is imported: the launch files
+and the tests read it anywhere.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import Union
 
+from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
 from emo_core.lipsync import VARIANTS
-from emo_core.robot import DEFAULT_ROBOT
 
 #: A ROS parameter's value.
 Value = Union[bool, int, float, str, "list[str]"]
-
-
-@dataclass(frozen=True)
-class GraphOptions:
-    """What an operator can choose: each option is a launch argument, with its help and choices."""
-
-    source: str = field(
-        default="device",
-        metadata={
-            "help": "where audio comes from: device, file or topic",
-            "choices": ("device", "file", "topic"),
-        },
-    )
-    speech: str = field(default="", metadata={"help": "the recording, for source:=file"})
-    device: str = field(
-        default="", metadata={"help": "microphone's name or number; empty: the system's default"}
-    )
-    robot: str = field(
-        default=DEFAULT_ROBOT, metadata={"help": "robot: a name in config/robots, or a YAML file"}
-    )
-    lookahead: str = field(
-        default="full",
-        metadata={
-            "help": "full (240 ms; the robot's own speech) or live (someone talks to it)",
-            "choices": tuple(VARIANTS),
-        },
-    )
-    static_face: str = field(
-        default="", metadata={"help": "the talker's resting face (.npz of `emo track`), or empty"}
-    )
-    mouth_gain: float = field(default=1.0, metadata={"help": "factor on the mouth's opening"})
-    speaker: bool = field(
-        default=True, metadata={"help": "play the audio, delayed so that sound meets lips"}
-    )
-    view: bool = field(
-        default=True, metadata={"help": "render the simulated robot's camera image (sim/image)"}
-    )
-    port: int = field(
-        default=0, metadata={"help": "port of a web page with the live image; 0: none"}
-    )
-    out: str = field(
-        default="", metadata={"help": "folder for commands.csv, sent.csv, robot.mp4 and traces"}
-    )
-    namespace: str = field(default="", metadata={"help": "the robot's namespace"})
-    use_sim_time: bool = field(default=False, metadata={"help": "pace and stamp by /clock"})
-
-    @classmethod
-    def help(cls, name: str) -> str:
-        """The description of one option."""
-        return next(str(f.metadata["help"]) for f in fields(cls) if f.name == name)
 
 
 @dataclass(frozen=True)
@@ -126,129 +76,203 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-#: Topics that must have a listener before a recording may start; relative to the robot.
-PIPELINE_TOPICS = (
-    "audio",
-    "speech_features",
-    "lipsync/landmarks",
-    "lipsync/robot_landmarks",
-    "lipsync/motor_command",
-    "motor_command",
-)
+#: Topics of each pipeline that must have a listener before a recording may start; relative to the
+#: robot. Sources wait for those of all pipelines, so that sound and picture start together.
+TOPICS = {
+    LIPSYNC: (
+        "audio",
+        "speech_features",
+        "lipsync/landmarks",
+        "lipsync/robot_landmarks",
+        "lipsync/motor_command",
+    ),
+    MIMIC: (
+        "image/compressed",
+        "mimic/landmarks",
+        "mimic/gaze",
+        "mimic/predicted",
+        "mimic/robot_landmarks",
+        "mimic/motor_command",
+    ),
+}
 
 
 def build_graph(options: GraphOptions) -> list[Process]:
-    """The lip-sync graph, sinks first.
+    """The graph of one pipeline or both, sinks first.
 
-    Any order works: the microphone waits until every topic of the pipeline has its listener.
+    Any order works: the sources wait until every topic of the pipelines has its listener.
     """
-    robot_ns = options.namespace.strip("/")
-    lipsync_ns = f"{robot_ns}/lipsync" if robot_ns else "lipsync"
-    common: dict[str, Value] = {"use_sim_time": options.use_sim_time, "trace_dir": options.out}
-    robot: dict[str, Value] = {**common, "robot": options.robot}
-    recorded = options.source == "file"  # somebody's live voice needs no loudspeaker
-    speaker = options.speaker and recorded
-    wait_for = list(PIPELINE_TOPICS)
-    graph: list[Process] = []
+    graph = _robot(options)
+    if LIPSYNC in options.pipelines:
+        graph += _lipsync(options)
+    if MIMIC in options.pipelines:
+        graph += _mimic(options)
+    return graph + _sources(options)
 
-    if options.view:
-        graph.append(
-            Process(
-                package="emo_sim",
-                executable="robot_view",
-                node_name="robot_view",
-                namespace=robot_ns,
-                parameters={**robot, "port": options.port},
-                # Without a speaker the sound in the room is the talker's, when it is said.
-                remappings=() if speaker else (("audio_played", "audio"),),
-                isolated=True,
-            )
-        )
-        wait_for.append("joint_states")
-    graph.append(
-        Process(
-            package="emo_motor_drivers",
-            executable="drivers",
-            node_name="",
-            namespace=robot_ns,
-            parameters=dict(robot),
-        )
+
+def _place(options: GraphOptions, pipeline: str = "") -> str:
+    """The robot's namespace, or that of a pipeline in it."""
+    return "/".join(part for part in (options.namespace.strip("/"), pipeline) if part)
+
+
+def _common(options: GraphOptions) -> dict[str, Value]:
+    """Parameters of every node."""
+    return {"use_sim_time": options.use_sim_time, "trace_dir": options.out}
+
+
+def _speaks(options: GraphOptions) -> bool:
+    """Whether there is a loudspeaker. A live voice needs none, and would be heard again."""
+    return LIPSYNC in options.pipelines and options.speaker and options.source == "file"
+
+
+def _robot(options: GraphOptions) -> list[Process]:
+    """View, drivers and arbiter."""
+    place, parameters = _place(options), {**_common(options), "robot": options.robot}
+    # Without a speaker the sound in the room is the talker's, when it is said.
+    heard = (("audio_played", "audio"),) if not _speaks(options) else ()
+    view = Process(
+        package="emo_sim",
+        executable="robot_view",
+        node_name="robot_view",
+        namespace=place,
+        parameters={**parameters, "port": options.port},
+        remappings=heard,
+        isolated=True,
     )
-    graph.append(
-        Process(
-            package="emo_motor_drivers",
-            executable="arbiter",
-            node_name="arbiter",
-            namespace=robot_ns,
-            parameters={**robot, "sources": ["lipsync", "mimic"]},
-        )
+    drivers = Process(
+        package="emo_motor_drivers",
+        executable="drivers",
+        node_name="",
+        namespace=place,
+        parameters=dict(parameters),
     )
-    graph.append(
-        Process(
-            package="emo_inverse_model",
-            executable="inverse_model",
-            node_name="inverse_model",
-            namespace=lipsync_ns,
-            parameters={**robot, "source": "lipsync"},
-        )
+    arbiter = Process(
+        package="emo_motor_drivers",
+        executable="arbiter",
+        node_name="arbiter",
+        namespace=place,
+        parameters={**parameters, "sources": [LIPSYNC, MIMIC]},
     )
-    graph.append(
-        Process(
-            package="emo_normalization",
-            executable="normalization",
-            node_name="normalization",
-            namespace=lipsync_ns,
-            parameters={**robot, "static_face": options.static_face},
-        )
+    return [view, drivers, arbiter] if options.view else [drivers, arbiter]
+
+
+def _to_motors(options: GraphOptions, pipeline: str) -> list[Process]:
+    """The end of each pipeline: landmarks to motor commands."""
+    parameters = {**_common(options), "robot": options.robot}
+    # One pipeline alone leaves its commands at the top of the folder.
+    record = f"{pipeline}/commands.csv" if options.pipeline == BOTH else "commands.csv"
+    inverse_model = Process(
+        package="emo_inverse_model",
+        executable="inverse_model",
+        node_name="inverse_model",
+        namespace=_place(options, pipeline),
+        parameters={**parameters, "source": pipeline, "record": record},
     )
-    graph.append(
-        Process(
-            package="emo_audio2landmark",
-            executable="audio2landmark",
-            node_name="audio2landmark",
-            namespace=robot_ns,
-            parameters={
-                **common,
-                "model": VARIANTS[options.lookahead],
-                "static_face": options.static_face,
-                "mouth_gain": options.mouth_gain,
-            },
-        )
+    normalization = Process(
+        package="emo_normalization",
+        executable="normalization",
+        node_name="normalization",
+        namespace=_place(options, pipeline),
+        parameters=dict(parameters),
     )
-    graph.append(
-        Process(
-            package="emo_speech_features",
-            executable="speech_features",
-            node_name="speech_features",
-            namespace=robot_ns,
-            parameters=dict(common),
-        )
+    return [inverse_model, normalization]
+
+
+def _lipsync(options: GraphOptions) -> list[Process]:
+    """Speech features to motor commands, and the speaker."""
+    place, common = _place(options), _common(options)
+    inverse_model, normalization = _to_motors(options, LIPSYNC)
+    normalization.parameters["static_face"] = options.static_face
+    audio2landmark = Process(
+        package="emo_audio2landmark",
+        executable="audio2landmark",
+        node_name="audio2landmark",
+        namespace=place,
+        parameters={
+            **common,
+            "model": VARIANTS[options.lookahead],
+            "static_face": options.static_face,
+            "mouth_gain": options.mouth_gain,
+        },
     )
-    if speaker:
+    speech_features = Process(
+        package="emo_speech_features",
+        executable="speech_features",
+        node_name="speech_features",
+        namespace=place,
+        parameters=dict(common),
+    )
+    graph = [inverse_model, normalization, audio2landmark, speech_features]
+    if _speaks(options):
         graph.append(
             Process(
                 package="emo_microphone",
                 executable="speaker",
                 node_name="speaker",
-                namespace=robot_ns,
-                parameters=dict(robot),
+                namespace=place,
+                parameters={**common, "robot": options.robot},
             )
         )
-        if options.view:
-            wait_for.append("audio_played")
-    graph.append(
-        Process(
-            package="emo_microphone",
-            executable="microphone",
-            node_name="microphone",
-            namespace=robot_ns,
-            parameters={
-                **common,
-                "source": options.source,
-                "path": options.speech,
-                "device": options.device,
-                "wait_for": wait_for,
-            },
-        )
-    )
     return graph
+
+
+def _mimic(options: GraphOptions) -> list[Process]:
+    """Images to motor commands and gaze."""
+    predictive_model = Process(
+        package="emo_predictive_model",
+        executable="predictive_model",
+        node_name="predictive_model",
+        namespace=_place(options, MIMIC),
+        parameters={**_common(options), "predict": options.predict},
+    )
+    face_tracking = Process(
+        package="emo_face_tracking",
+        executable="face_tracking",
+        node_name="face_tracking",
+        namespace=_place(options),
+        parameters={**_common(options), "faces": options.faces, "person": options.person},
+    )
+    inverse_model, normalization = _to_motors(options, MIMIC)
+    # What the tracker and the model make of a face goes by another name than `landmarks`.
+    normalization = replace(normalization, remappings=(("landmarks", "predicted"),))
+    return [inverse_model, normalization, predictive_model, face_tracking]
+
+
+def _sources(options: GraphOptions) -> list[Process]:
+    """Microphone and camera: what sets everything going."""
+    wait_for = [topic for pipeline in options.pipelines for topic in TOPICS[pipeline]]
+    wait_for += ["motor_command", *(["joint_states"] if options.view else [])]
+    if _speaks(options) and options.view:
+        wait_for.append("audio_played")
+    microphone = Process(
+        package="emo_microphone",
+        executable="microphone",
+        node_name="microphone",
+        namespace=_place(options),
+        parameters={
+            **_common(options),
+            "source": options.source,
+            "path": options.speech,
+            "device": options.device,
+            "wait_for": list(wait_for),
+        },
+    )
+    topic = options.camera_topic
+    camera = Process(
+        package="emo_camera",
+        executable="camera",
+        node_name="camera",
+        namespace=_place(options),
+        parameters={
+            **_common(options),
+            "source": options.camera,
+            "path": options.video,
+            "device": options.camera_device,
+            "wait_for": list(wait_for),
+        },
+        remappings=(
+            (("image_in", topic), ("image_in/compressed", f"{topic}/compressed")) if topic else ()
+        ),
+    )
+    sources = {LIPSYNC: microphone, MIMIC: camera}
+    return [sources[pipeline] for pipeline in options.pipelines]
