@@ -1,83 +1,21 @@
-"""The parts of the nodes that need no ROS: arbitration, servos, film, figures, the graph."""
+"""The parts of the nodes that need no ROS: motion, film, figures, the graph."""
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from emo.graph import build_graph
-from emo.latency import summarize
 from emo.options import GraphOptions
 from emo_core.audio.sources import load_audio
 from emo_core.robot.description import RobotDescription
-from emo_motor_drivers.arbitration import Arbitration
 from emo_sim.film import Film
 from emo_sim.motion import Motion
 
 RATE = 16_000
 MS = 1_000_000
-
-
-# -- who drives what -------------------------------------------------------------------------
-
-GROUPS = {"mouth": ("jaw",), "eye": ("brow",)}
-
-
-def feed(arbiter: Arbitration, source: str, value: float, now: float, active: bool = True) -> Any:
-    stamp = int(now * 1e9)
-    positions = {"jaw": value, "brow": value}
-    return arbiter.feed(source, positions, active, stamp, stamp - 240 * MS, now)
-
-
-@pytest.mark.parametrize("alone", ["lipsync", "mimic"])
-def test_whoever_is_alone_drives_everything(alone: str) -> None:
-    arbiter = Arbitration(GROUPS, ["lipsync", "mimic"])
-    assert feed(arbiter, alone, 0.7, 1.0, active=False) == {"jaw": 0.7, "brow": 0.7}
-    assert arbiter.drivers == {"mouth": (alone, 1.0), "eye": (alone, 1.0)}
-
-
-def test_the_mouth_follows_speech_and_the_brows_follow_mimic() -> None:
-    arbiter = Arbitration(GROUPS, ["lipsync", "mimic"], fade_s=0.0)
-    feed(arbiter, "mimic", 0.2, 1.0)
-    assert feed(arbiter, "lipsync", 0.8, 1.01) == {"jaw": 0.8}
-    assert feed(arbiter, "mimic", 0.2, 1.02) == {"brow": 0.2}
-
-
-def test_a_pause_between_words_does_not_flicker_and_a_long_one_gives_the_mouth_away() -> None:
-    arbiter = Arbitration(GROUPS, ["lipsync", "mimic"], fade_s=0.0, hold_s=0.6)
-    owners = []
-    for k in range(60):
-        now = 1.0 + 0.04 * k
-        speaking = k < 10 or 20 <= k < 25  # a pause of 0.4 s, then silence
-        feed(arbiter, "mimic", 0.2, now)
-        feed(arbiter, "lipsync", 0.8, now + 0.001, active=speaking)
-        owners.append(arbiter.drivers["mouth"][0])
-    changes = [k for k in range(1, 60) if owners[k] != owners[k - 1]]
-    assert owners[0] == "lipsync"
-    assert len(changes) == 1
-    # Speech ends with frame 24; the mouth shows it 240 ms later and stays for the hold.
-    assert changes[0] == pytest.approx(24 + (0.6 + 0.24) / 0.04, abs=2)
-
-
-def test_a_change_of_source_is_cross_faded() -> None:
-    arbiter = Arbitration(GROUPS, ["lipsync", "mimic"], fade_s=0.12)
-    feed(arbiter, "mimic", 0.0, 1.0)
-    steps = [feed(arbiter, "lipsync", 1.0, 1.02 + 0.02 * k)["jaw"] for k in range(9)]
-    assert steps[0] == 0.0
-    assert max(np.diff(steps)) <= 0.02 / 0.12 + 1e-9
-    assert steps[6:] == [1.0, 1.0, 1.0]
-
-
-def test_a_source_that_is_gone_gives_its_motors_back() -> None:
-    arbiter = Arbitration(GROUPS, ["lipsync", "mimic"], fade_s=0.0)
-    feed(arbiter, "lipsync", 0.8, 1.0)
-    assert feed(arbiter, "mimic", 0.2, 1.3) == {"jaw": 0.2, "brow": 0.2}
-    arbiter.expire(2.0)
-    assert arbiter.drivers == {"mouth": ("", 1.0), "eye": ("", 1.0)}
 
 
 # -- what is seen ----------------------------------------------------------------------------
@@ -152,34 +90,7 @@ def test_a_film_without_a_picture_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# -- figures and the graph -------------------------------------------------------------------
-
-HEADER = (
-    "frame,stamp,driver,source,speech_features,audio2landmark,normalization,inverse_model,"
-    "arbiter,received,written\n"
-)
-
-
-def test_latency_is_that_of_the_write_and_drops_are_seen(tmp_path: Path) -> None:
-    path = tmp_path / "latency.csv"
-    rows = []
-    for frame, driver in itertools.product([0, 1, 3], ["eye_driver", "mouth_driver"]):
-        late = 1.0 if driver == "mouth_driver" else 0.0
-        ages = [1, 2, 3, 4, 5, 6 + late, 10]
-        rows.append(f"{frame},{100 + frame * 0.04},{driver},lipsync,{','.join(map(str, ages))}\n")
-    rows[1], rows[2] = rows[2], rows[1]  # one driver may be a frame ahead of the other
-    path.write_text(HEADER + "".join(rows) + "4,100.16,eye")
-    figures = summarize(path)
-    assert (figures["frames"], figures["dropped"]) == (3, 1)
-    assert figures["end_to_end_ms"] == {"p50": 10.0, "p95": 10.0, "p99": 10.0}
-    assert figures["stages_ms"]["drivers"]["p50"] == 4.0
-    assert sum(stage["p50"] for stage in figures["stages_ms"].values()) == 10.0
-
-
-def test_no_latency_without_frames(tmp_path: Path) -> None:
-    figures = summarize(tmp_path / "latency.csv")
-    assert (figures["frames"], figures["dropped"]) == (0, 0)
-    assert figures["end_to_end_ms"]["p95"] is None
+# -- the graph -------------------------------------------------------------------------------
 
 
 def test_the_graph_keeps_to_its_namespace() -> None:

@@ -16,7 +16,14 @@ pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: 
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from emo_interfaces.msg import ArbiterState, AudioChunk, FaceLandmarks, MotorCommand, SpeechFeatures
+from emo_interfaces.msg import (
+    ArbiterState,
+    AudioChunk,
+    FaceLandmarks,
+    Gaze,
+    MotorCommand,
+    SpeechFeatures,
+)
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
@@ -47,6 +54,8 @@ from emo_speech_features.speech_features import SpeechFeaturesNode
 pytestmark = pytest.mark.ros
 
 NAN = float("nan")
+#: Numbers in a row of features: 80 bands and the state of the shipped APC.
+DIM = 592
 BASE_NS = 1_700_000_000_000_000_000
 
 
@@ -184,8 +193,8 @@ def test_audio2landmark_survives_bad_features(running: Running) -> None:
     publisher = connected(probe.create_publisher(SpeechFeatures, "speech_features", qos.STREAM))
     bad = [
         SpeechFeatures(dim=7, data=floats(np.zeros(7))),
-        SpeechFeatures(dim=node._dim, data=floats(np.zeros(node._dim + 1))),
-        SpeechFeatures(dim=node._dim, data=floats(np.full(node._dim, NAN))),
+        SpeechFeatures(dim=DIM, data=floats(np.zeros(DIM + 1))),
+        SpeechFeatures(dim=DIM, data=floats(np.full(DIM, NAN))),
     ]
     for message in bad:
         publisher.publish(message)
@@ -247,6 +256,35 @@ def test_the_arbiter_tells_who_drives_what(running: Running) -> None:
     sources["mimic"].publish(MotorCommand(names=["jaw"], valid=True))
     until(lambda: faults(node).get("bad_messages") == 1)
     assert len(out) == 2
+
+
+def test_gaze_turns_the_eyeballs_and_a_hand_goes_before_it(running: Running) -> None:
+    node = ArbiterNode(parameters={"robot": "emo22", "fade_s": 0.0})
+    probe = running(node)
+    robot = RobotDescription.load("emo22")
+    eyeballs = {motor.name for motor in robot.motors if motor.gaze}
+    out = probe.collect(MotorCommand, "motor_command")
+    states = probe.collect(ArbiterState, "arbiter_state")
+    gaze = connected(probe.create_publisher(Gaze, "mimic/gaze", qos.FRAMES))
+    hand = connected(probe.create_publisher(MotorCommand, "manual/motor_command", qos.FRAMES))
+    until(lambda: node._publisher.get_subscription_count() == 1)
+    gaze.publish(Gaze(yaw=NAN, valid=True))
+    gaze.publish(Gaze(frame=4, yaw=0.0, pitch=0.35, valid=True, stage_ms=floats([3.0])))
+    until(lambda: len(out) == 1)
+    assert faults(node) == {"bad_messages": 1}
+    assert (out[0].source, out[0].frame, set(out[0].names)) == ("gaze", 4, eyeballs)
+    assert len(out[0].stage_ms) == 2
+    sent = dict(zip(out[0].names, out[0].positions, strict=True))
+    expected = {m.name: 0.5 if m.gaze == "yaw" else 1.0 for m in robot.motors if m.gaze}
+    assert sent == pytest.approx(expected)
+    until(lambda: states and list(states[-1].sources) == ["", "gaze", ""])
+    assert list(states[-1].groups) == ["eye", "gaze", "mouth"]
+    hand.publish(MotorCommand(names=["eye_yaw_left"], positions=floats([0.2]), valid=True))
+    until(lambda: len(out) == 2)
+    assert (out[1].source, list(out[1].names)) == ("manual", ["eye_yaw_left"])
+    gaze.publish(Gaze(frame=5, valid=True))
+    until(lambda: len(out) == 3)
+    assert (out[2].frame, out[2].valid, list(out[2].names)) == (5, False, [])  # told all the same
 
 
 # -- drivers ---------------------------------------------------------------------------------
@@ -454,7 +492,8 @@ def test_the_speaker_tells_when_sound_is_heard(running: Running) -> None:
     time.sleep(0.2)
     assert out == []  # nobody knows yet when the lips will move
     target = time.time_ns() - 246_000_000  # look-ahead and pipeline
-    commands.publish(MotorCommand(valid=True, target_time=stamp(target)))
+    commands.publish(MotorCommand(source="mimic", valid=True, target_time=stamp(target - 10**9)))
+    commands.publish(MotorCommand(source="lipsync", valid=True, target_time=stamp(target)))
     time.sleep(0.1)
     audio.publish(chunk(1600, header=Header(stamp=stamp(start + 120_000_000))))
     until(lambda: len(out) == 6)

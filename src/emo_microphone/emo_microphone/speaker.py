@@ -25,6 +25,8 @@ PARAMETERS = (
     Parameter("device", "", "loudspeaker's name or number; empty: the system's default"),
 )
 
+#: The pipeline that moves the lips; the arbiter passes its frames on also where others drive them.
+SOURCE = "lipsync"
 #: Without any motor command for so long, sound is played as it comes.
 PATIENCE_S = 2.0
 #: Sound is held for the servos' lag at least: where the pipeline shares this process it goes first.
@@ -63,7 +65,7 @@ class SpeakerNode(Node):
             self._stream.close(ignore_errors=True)
 
     def _on_command(self, message: MotorCommand) -> None:
-        if message.valid:
+        if message.source == SOURCE and not message.end_of_stream:
             self._playout.measure(nanoseconds(message.target_time), self._kit.now())
 
     def _on_audio(self, message: AudioChunk) -> None:

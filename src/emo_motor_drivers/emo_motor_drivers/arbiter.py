@@ -1,26 +1,38 @@
-"""Node: <source>/motor_command of every pipeline -> motor_command, and who drives what."""
+"""Node: motor commands of every pipeline, and gaze -> motor_command, and who drives what."""
 
 from __future__ import annotations
 
+import math
 import time
 from functools import partial
 
-from emo_interfaces.msg import ArbiterState, MotorCommand
+from emo_interfaces.msg import ArbiterState, Gaze, MotorCommand
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from emo_core.robot.description import GROUPS, RobotDescription
-from emo_motor_drivers.arbitration import FADE_S, HOLD_S, TIMEOUT_S, Arbitration
+from emo_core.robot.description import RobotDescription
+from emo_core.robot.gaze import gaze_positions
+from emo_motor_drivers.arbitration import (
+    FADE_S,
+    GAZE,
+    HOLD_S,
+    MANUAL,
+    MIMIC,
+    SPEECH,
+    TIMEOUT_S,
+    Arbitration,
+    motor_groups,
+)
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
-from emo_nodekit.messages import floats, motor_positions, nanoseconds, stages
+from emo_nodekit.messages import BadMessageError, floats, motor_positions, nanoseconds, stages
 from emo_nodekit.parameters import ROBOT, Parameter, Value
 from emo_nodekit.running import run
 
 PARAMETERS = (
     ROBOT,
-    Parameter("sources", ["lipsync", "mimic"], "pipelines; each has its motor_command topic"),
+    Parameter("sources", [SPEECH, MIMIC], "pipelines; each has its motor_command topic"),
     Parameter("fade_s", FADE_S, "length of the cross-fade at a change of source", 0.0, 2.0),
     Parameter("hold_s", HOLD_S, "the mouth stays with lipsync so long after speech", 0.0, 5.0),
     Parameter("timeout_s", TIMEOUT_S, "a source not heard for so long is gone", 0.05, 5.0),
@@ -30,7 +42,11 @@ STATE_PERIOD_S = 0.2
 
 
 class ArbiterNode(Node):
-    """Subscribes `<source>/motor_command`; publishes `motor_command`, `arbiter_state`."""
+    """Subscribes `<source>/motor_command` of pipelines and of `manual`, and `mimic/gaze`.
+
+    Publishes `motor_command`, one for each that comes in, with the motors that it had a part in
+    (none, where others drive them all); and `arbiter_state`.
+    """
 
     def __init__(
         self,
@@ -40,12 +56,14 @@ class ArbiterNode(Node):
     ) -> None:
         super().__init__("arbiter", **placed(namespace, parameters, remappings))
         self._kit = Kit(self, PARAMETERS)
-        robot = RobotDescription.load(self._kit.text("robot"))
-        groups = {g: [robot.names[i] for i in robot.group(g)] for g in GROUPS}
-        sources = self._kit.texts("sources")
+        self._robot = robot = RobotDescription.load(self._kit.text("robot"))
+        groups = motor_groups(robot)
+        pipelines = [*dict.fromkeys([*self._kit.texts("sources"), MANUAL])]
         self._arbitration = Arbitration(
             groups,
-            sources,
+            [*pipelines, GAZE],
+            dict(zip(robot.names, robot.neutral.tolist(), strict=True)),
+            robot.watchdog,
             self._kit.number("fade_s"),
             self._kit.number("hold_s"),
             self._kit.number("timeout_s"),
@@ -53,9 +71,11 @@ class ArbiterNode(Node):
         self._shown: dict[str, tuple[str, float]] = {}
         self._publisher = self.create_publisher(MotorCommand, "motor_command", qos.FRAMES)
         self._state = self.create_publisher(ArbiterState, "arbiter_state", qos.FRAMES)
-        for source in sources:
+        for source in pipelines:
             callback = partial(self._on_command, source)
             self._kit.subscribe(MotorCommand, f"{source}/motor_command", callback, qos.FRAMES)
+        if "gaze" in groups:
+            self._kit.subscribe(Gaze, f"{MIMIC}/gaze", self._on_gaze, qos.FRAMES)
         self._timer = self.create_timer(
             STATE_PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
@@ -72,25 +92,42 @@ class ArbiterNode(Node):
             nanoseconds(source.target_time),
             time.monotonic(),
         )
-        if selected or source.end_of_stream:
-            now = self._kit.now()
-            message = MotorCommand(
-                header=source.header,
-                frame=source.frame,
-                target_time=source.target_time,
-                source=name,
-                names=list(selected),
-                positions=floats(list(selected.values())),
-                valid=bool(selected),
-                active=source.active,
-                end_of_stream=source.end_of_stream,
-                stage_ms=stages(source, now),
-            )
-            self._publisher.publish(message)
-            self._kit.health.done((now - stamp_ns) * 1e-6)
+        now = self._kit.now()
+        message = MotorCommand(
+            header=source.header,
+            frame=source.frame,
+            target_time=source.target_time,
+            source=name,
+            names=list(selected),
+            positions=floats(list(selected.values())),
+            valid=bool(selected),
+            active=source.active,
+            end_of_stream=source.end_of_stream,
+            stage_ms=stages(source, now),
+        )
+        self._publisher.publish(message)
+        self._kit.health.done((now - stamp_ns) * 1e-6)
         if source.end_of_stream:
             self._arbitration.end(name)
         self._show()
+
+    def _on_gaze(self, source: Gaze) -> None:
+        """Angles of the eyeballs, as a command of the motors that turn them."""
+        if not (math.isfinite(source.yaw) and math.isfinite(source.pitch)):
+            raise BadMessageError("gaze with angles that are not finite")
+        positions = gaze_positions(self._robot, source.yaw, source.pitch)
+        command = MotorCommand(
+            header=source.header,
+            frame=source.frame,
+            target_time=source.target_time,
+            names=list(positions),
+            positions=floats(list(positions.values())),
+            valid=True,
+            active=source.valid,
+            end_of_stream=source.end_of_stream,
+            stage_ms=source.stage_ms,
+        )
+        self._on_command(GAZE, command)
 
     def _on_timer(self) -> None:
         self._arbitration.expire(time.monotonic())

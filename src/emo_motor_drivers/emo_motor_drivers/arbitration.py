@@ -1,7 +1,8 @@
 """Which source drives which motors, as twist_mux does for wheels. No clock, no ROS.
 
-The mouth follows lipsync while there is speech, and mimic otherwise; eyes and brows follow mimic.
-Whoever is alone drives everything. A change of source is cross-faded.
+The mouth follows lipsync while there is speech, and mimic otherwise; eyes and brows follow mimic,
+eyeballs follow gaze. Whoever is alone drives all that it names. Who commands by hand goes before
+everybody. A change of source is cross-faded.
 """
 
 from __future__ import annotations
@@ -9,40 +10,62 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from emo_core.robot.description import RobotDescription, Watchdog
+
+SPEECH, MIMIC, GAZE, MANUAL = "lipsync", "mimic", "gaze", "manual"
 #: Who is asked first, by group: with speech and without. Sources not named come last, in order.
 _PREFERENCES = {
-    "mouth": (("lipsync", "mimic"), ("mimic", "lipsync")),
-    "eye": (("mimic", "lipsync"), ("mimic", "lipsync")),
+    "mouth": ((MANUAL, SPEECH, MIMIC), (MANUAL, MIMIC, SPEECH)),
+    "eye": ((MANUAL, MIMIC, SPEECH), (MANUAL, MIMIC, SPEECH)),
+    "gaze": ((MANUAL, GAZE), (MANUAL, GAZE)),
 }
-SPEECH = "lipsync"
+#: In the place of a source: nobody drives, and the drivers' watchdog brings the motors to neutral.
+NOBODY = ""
 #: Defaults, in seconds: see `Arbitration`.
 FADE_S, HOLD_S, TIMEOUT_S = 0.12, 0.6, 0.25
 
 
+def motor_groups(robot: RobotDescription) -> dict[str, list[str]]:
+    """Group ("eye", "mouth", "gaze") -> its motors' names; groups without motors are left out."""
+    groups: dict[str, list[str]] = {}
+    for motor in robot.motors:
+        groups.setdefault("gaze" if motor.gaze else motor.group, []).append(motor.name)
+    return groups
+
+
 @dataclass
 class _Source:
-    positions: dict[str, float] = field(default_factory=dict)
+    positions: dict[str, float] = field(default_factory=dict)  # the last that were given
+    opinion: bool = False  # whether they hold
+    active: bool = False
     heard_s: float = -float("inf")
+    stamp_ns: int = 0
     speaks_until_ns: int = 0  # on the source's own time line
-    speaks: bool = False
 
 
 @dataclass
 class _Group:
     motors: tuple[str, ...]
-    source: str = ""
-    changed_s: float = 0.0
-    blend: float = 1.0
-    faded_from: dict[str, float] = field(default_factory=dict)
-    output: dict[str, float] = field(default_factory=dict)
+    source: str = NOBODY
+    weights: dict[str, float] = field(default_factory=lambda: {NOBODY: 1.0})  # their sum is 1
+    faded_s: float = 0.0  # when the weights were brought up to date
+    output: dict[str, float] = field(default_factory=dict)  # the last, and when
+    output_s: float = -float("inf")
+    left: dict[str, float] = field(default_factory=dict)  # the last before nobody drove
+    left_s: float = -float("inf")
 
 
 class Arbitration:
     """Selects and cross-fades.
 
+    While a group changes from one source to another its command is the weighted mean of what both
+    said last, and each command of either makes a new one.
+
     Args:
-        groups: group ("mouth", "eye") -> its motors' names.
+        groups: group ("mouth", "eye", "gaze") -> its motors' names.
         sources: names of all sources.
+        neutral: motor -> where it rests.
+        watchdog: how the drivers bring motors to rest to which nobody speaks.
         fade_s: length of a cross-fade.
         hold_s: the mouth stays with lipsync this long after the last speech, so that a pause
             between words does not flicker.
@@ -53,18 +76,24 @@ class Arbitration:
         self,
         groups: Mapping[str, Sequence[str]],
         sources: Sequence[str],
+        neutral: Mapping[str, float],
+        watchdog: Watchdog,
         fade_s: float = FADE_S,
         hold_s: float = HOLD_S,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._groups = {name: _Group(tuple(motors)) for name, motors in groups.items()}
         self._sources = {name: _Source() for name in sources}
+        self._neutral, self._watchdog = dict(neutral), watchdog
         self._fade_s, self._hold_s, self._timeout_s = fade_s, hold_s, timeout_s
 
     @property
     def drivers(self) -> dict[str, tuple[str, float]]:
         """Group -> (source that drives it or "", how far the cross-fade to it has come)."""
-        return {name: (group.source, group.blend) for name, group in self._groups.items()}
+        return {
+            name: (group.source, group.weights.get(group.source, 0.0))
+            for name, group in self._groups.items()
+        }
 
     def feed(
         self,
@@ -75,7 +104,11 @@ class Arbitration:
         target_ns: int,
         now_s: float,
     ) -> dict[str, float]:
-        """A command of one source; returns what to send on: the motors that it drives.
+        """A command of one source; returns what to send on: the motors that it has a part in.
+
+        A source that is not active (a quiet voice, a face that is held or eased to rest) keeps the
+        motors that it drives as long as it has an opinion, but is not given others that anybody
+        else drives.
 
         Args:
             source: who asks.
@@ -86,58 +119,105 @@ class Arbitration:
             now_s: monotonic seconds.
         """
         state = self._sources[source]
-        state.positions = dict(positions)
+        state.opinion = bool(positions)
+        if positions:
+            state.positions = dict(positions)
         state.heard_s = now_s
-        if active:
-            state.speaks_until_ns = stamp_ns + int(self._hold_s * 1e9)
-        state.speaks = active or target_ns <= state.speaks_until_ns
+        if stamp_ns < state.stamp_ns:  # its clock was set back: a recording begins again
+            state.speaks_until_ns = 0
+        state.stamp_ns = stamp_ns
+        if source == SPEECH:
+            if active:
+                state.speaks_until_ns = stamp_ns + int(self._hold_s * 1e9)
+            active = active or target_ns <= state.speaks_until_ns
+        state.active = active or source == MANUAL
         out: dict[str, float] = {}
         for name, group in self._groups.items():
-            chosen = self._choose(name, now_s)
-            if chosen != group.source:
-                group.faded_from = dict(group.output)
-                group.source, group.changed_s = chosen, now_s
-            if chosen == source:
-                out.update(self._blended(group, state.positions, now_s))
+            self._select(name, group, now_s)
+            if source == group.source or source in group.weights:
+                out.update(self._mixed(group, now_s))
         return out
 
     def end(self, source: str) -> None:
         """The source's stream is over: whoever else is there takes its motors."""
-        self._sources[source].heard_s = -float("inf")
-        self._sources[source].speaks = False
+        self._sources[source].opinion = self._sources[source].active = False
 
     def expire(self, now_s: float) -> None:
         """Groups whose source is gone and that nobody else drives are at rest."""
         for name, group in self._groups.items():
-            if not self._choose(name, now_s):
-                group.source, group.blend, group.output = "", 1.0, {}
+            self._select(name, group, now_s)
 
-    def _choose(self, group: str, now_s: float) -> str:
+    # -- who ---------------------------------------------------------------------------------
+
+    def _select(self, name: str, group: _Group, now_s: float) -> None:
+        """Bring the cross-fade up to `now_s`, then see who is to drive from here on."""
+        self._fade(group, now_s)
+        before, group.source = group.source, self._choose(name, group, now_s)
+        if group.source and not before:
+            group.left, group.left_s = dict(group.output), group.output_s
+        if self._fade_s <= 0.0 or not group.source:
+            group.weights = {group.source: 1.0}
+
+    def _choose(self, name: str, group: _Group, now_s: float) -> str:
         speech = self._sources.get(SPEECH)
-        quiet = speech is None or not speech.speaks or not self._alive(SPEECH, now_s)
-        named = _PREFERENCES.get(group, ((), ()))[1 if quiet else 0]
-        order = [*named, *(name for name in self._sources if name not in named)]
-        return next((name for name in order if self._alive(name, now_s)), "")
+        quiet = speech is None or not speech.active or not self._there(SPEECH, group, now_s)
+        named = _PREFERENCES.get(name, ((), ()))[1 if quiet else 0]
+        order = [*named, *(other for other in self._sources if other not in named)]
+        there = [other for other in order if self._there(other, group, now_s)]
+        for other in there:
+            if self._sources[other].active or other == group.source:
+                return other
+        return there[0] if there else NOBODY
 
-    def _alive(self, name: str, now_s: float) -> bool:
+    def _there(self, name: str, group: _Group, now_s: float) -> bool:
         state = self._sources.get(name)
         return (
             state is not None
-            and bool(state.positions)
-            and (now_s - state.heard_s <= self._timeout_s)
+            and state.opinion
+            and now_s - state.heard_s <= self._timeout_s
+            and any(motor in state.positions for motor in group.motors)
         )
 
-    def _blended(
-        self, group: _Group, positions: Mapping[str, float], now_s: float
-    ) -> dict[str, float]:
-        wanted = {name: positions[name] for name in group.motors if name in positions}
-        share = (now_s - group.changed_s) / self._fade_s if self._fade_s > 0 else 1.0
-        group.blend = min(max(share, 0.0), 1.0) if group.faded_from else 1.0
-        if group.blend < 1.0:
-            for name, value in wanted.items():
-                old = group.faded_from.get(name, value)
-                wanted[name] = old + group.blend * (value - old)
-        else:
-            group.faded_from = {}
-        group.output.update(wanted)
-        return wanted
+    # -- how much ----------------------------------------------------------------------------
+
+    def _fade(self, group: _Group, now_s: float) -> None:
+        """Weights move to the source that drives; among the others their proportions stay."""
+        gone_s, group.faded_s = now_s - group.faded_s, now_s
+        before = group.weights.get(group.source, 0.0)
+        if before == 1.0:
+            return
+        after = min(before + max(gone_s, 0.0) / self._fade_s, 1.0)
+        left = (1.0 - after) / (1.0 - before)
+        group.weights = {
+            name: weight * left
+            for name, weight in group.weights.items()
+            if name != group.source and weight * left > 0.0
+        }
+        group.weights[group.source] = after
+
+    def _mixed(self, group: _Group, now_s: float) -> dict[str, float]:
+        """The group's command now: only of motors that somebody names."""
+        rest = self._at_rest(group, now_s) if NOBODY in group.weights else {}
+        said = [
+            (weight, self._sources[name].positions if name else rest)
+            for name, weight in group.weights.items()
+        ]
+        out = {}
+        for motor in group.motors:
+            parts = [(weight, positions[motor]) for weight, positions in said if motor in positions]
+            total = sum(weight for weight, _ in parts)
+            if total > 0.0:
+                out[motor] = sum(weight * position for weight, position in parts) / total
+        group.output.update(out)
+        group.output_s = now_s
+        return out
+
+    def _at_rest(self, group: _Group, now_s: float) -> dict[str, float]:
+        """Where the drivers' watchdog has brought motors to which nobody speaks."""
+        share = (now_s - group.left_s - self._watchdog.timeout_s) / self._watchdog.ease_s
+        share = min(max(share, 0.0), 1.0)
+        home = share * share * (3.0 - 2.0 * share)
+        rest = {motor: self._neutral[motor] for motor in group.motors}
+        for motor, position in group.left.items():
+            rest[motor] = position + home * (rest[motor] - position)
+        return rest
