@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
 from emo_core.errors import EmoError
 from emo_nodekit.health import Health
 from emo_nodekit.messages import BadMessageError
-from emo_nodekit.parameters import TRACE_DIR, Parameter, Value, declare, overrides
+from emo_nodekit.parameters import TRACE_DIR, Parameter, Value, check, declare, overrides
 
 Message = TypeVar("Message")
 
@@ -38,6 +40,7 @@ class Kit:
 
     def __init__(self, node: Node, table: Sequence[Parameter]) -> None:
         self._node = node
+        self._table = table
         self._values = declare(node, table)
         self.health = Health(node)
         self.trace_dir = self.text(TRACE_DIR)
@@ -61,6 +64,30 @@ class Kit:
         value = self._values[name]
         assert isinstance(value, list)  # declared so
         return value
+
+    def on_change(self, apply: Callable[[], None]) -> None:
+        """Let the table's dynamic parameters change while the node runs.
+
+        Args:
+            apply: takes over the values that `text`, `number`, ... tell then, in the node's thread,
+                between two messages. It raises EmoError to refuse them, and leaves everything as
+                it was; whoever set them is told why.
+        """
+        known = {parameter.name for parameter in self._table}
+
+        def callback(parameters: list[RosParameter]) -> SetParametersResult:
+            old = self._values
+            self._values = {**old, **{p.name: p.value for p in parameters if p.name in known}}
+            try:
+                check(self._values, self._table, self._node.get_name())
+                apply()
+            except EmoError as error:
+                self._values = old
+                self._node.get_logger().warning(f"refused, all stays as it was: {error}")
+                return SetParametersResult(successful=False, reason=str(error))
+            return SetParametersResult(successful=True)
+
+        self._node.add_on_set_parameters_callback(callback)
 
     def now(self) -> int:
         """ROS time in nanoseconds (simulated with use_sim_time)."""

@@ -25,8 +25,8 @@ TRACE_DIR = "trace_dir"
 class Parameter:
     """One parameter. Its type is its default's; `low` and `high` bound a number.
 
-    `choices` lists the allowed texts. Parameters are read at the start (change and restart), but for
-    those that are `dynamic`: these the node takes over while it runs, or refuses, with a reason.
+    `choices` lists the allowed texts. A parameter is read at the start (change it and restart),
+    unless it is `dynamic`: that the node takes over while it runs, or refuses, with a reason.
     """
 
     name: str

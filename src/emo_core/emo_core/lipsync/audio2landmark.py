@@ -36,6 +36,7 @@ class Audio2Landmark:
 
     Attributes:
         lookahead_ms: how far the newest sample a frame needs lies after the frame's own time.
+        static_face: the speaker's face at rest.
     """
 
     def __init__(
@@ -45,20 +46,28 @@ class Audio2Landmark:
         static_face: Array | None = None,
         mouth_gain: float = 1.0,
     ) -> None:
-        if not 0.0 <= mouth_gain <= MAX_MOUTH_GAIN:
-            raise EmoError(f"mouth_gain is {mouth_gain}: give 0 to {MAX_MOUTH_GAIN:g}")
         self._session = session
         self.lookahead_ms = int(config["lookahead_ms"])
         self.dim = int(config["features"])
         self._shape = (int(config["layers"]), 1, int(config["hidden"]))
         self._delay = self.lookahead_ms // 40 - 1
-        self._gain = mouth_gains(mouth_gain)
+        self.adjust(static_face, mouth_gain)
+        self.reset()
+
+    def adjust(self, static_face: Array | None, mouth_gain: float) -> None:
+        """Another talker's face, another gain, from the next frame on; the stream goes on.
+
+        Raises:
+            EmoError: of no use; everything stays as it was.
+        """
+        if not 0.0 <= mouth_gain <= MAX_MOUTH_GAIN:
+            raise EmoError(f"mouth_gain is {mouth_gain}: give 0 to {MAX_MOUTH_GAIN:g}")
         static = canonical_face() if static_face is None else np.asarray(static_face, np.float32)
         if static.shape != (NUM_LANDMARKS, 3) or not np.isfinite(static).all():
             raise EmoError(f"the static face must be finite, (478, 3); got {static.shape}")
-        self._static = static
+        self.static_face = static
         self._static_input = ((static - canonical_face()) / 10.0).reshape(1, -1)
-        self.reset()
+        self._gain = mouth_gains(mouth_gain)
 
     @classmethod
     def load(
@@ -107,7 +116,7 @@ class Audio2Landmark:
             kept = displacement[0, self._to_drop :].reshape(-1, NUM_LANDMARKS, 3)
             self._to_drop = max(0, self._to_drop - displacement.shape[1])
             kept[..., 1] *= self._gain
-            faces.append(self._static + kept)
+            faces.append(self.static_face + kept)
         return np.concatenate(faces)
 
 
