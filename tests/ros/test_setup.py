@@ -312,7 +312,9 @@ def test_a_failing_build_names_its_cause(
 
 def test_cmake_exports_name_this_machines_headers(venv: Path) -> None:
     (venv / "bin").mkdir()
-    (venv / "bin" / "python").symlink_to(sys.executable)
+    python = venv / "bin" / "python"  # no link: it would leave this environment, and NumPy
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
     export = venv / "share/std_msgs/cmake/export_std_msgs__rosidl_generator_pyExport.cmake"
     export.parent.mkdir(parents=True)
     export.write_text('  INTERFACE_INCLUDE_DIRECTORIES "/opt/build/python3.11;/opt/build/numpy"\n')
