@@ -1,0 +1,139 @@
+"""Reading a rosbag2 recording in MCAP, whole or cut off, without ROS."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mcap.exceptions import EndOfFile, McapError
+from mcap.records import Channel, Message, Metadata, Schema
+from mcap.stream_reader import StreamReader
+from mcap_ros2.decoder import DecoderFactory
+from zstandard import ZstdError
+
+from emo_core.bag.writer import INFO
+from emo_core.errors import EmoError
+
+#: What a damaged chunk or record raises.
+_DAMAGE = (McapError, ZstdError, zlib.error, struct.error, ValueError, KeyError)
+#: No record of a recording is longer; a length beyond it is damage.
+_LONGEST = 2**30
+
+
+class Raw(NamedTuple):
+    """One recorded message; times in ns, `data` in CDR."""
+
+    topic: str
+    log_ns: int
+    publish_ns: int
+    sequence: int
+    data: bytes
+
+
+class Bag:
+    """A recording, read from its beginning as often as wanted.
+
+    The index is not needed, so that a recording which a crash cut off is read up to there.
+
+    Attributes:
+        info: what emo wrote beside the messages; empty for a recording of `ros2 bag`.
+        types: topic -> type, of the topics read so far.
+        damage: where reading had to end early, in words; empty while all is well.
+
+    Args:
+        path: the recording's folder, or one MCAP file of it.
+
+    Raises:
+        EmoError: there is no recording, or it holds nothing that can be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.info: dict[str, str] = {}
+        self.types: dict[str, str] = {}
+        self.damage = ""
+        self._schemas: dict[str, Schema] = {}
+        self._decoders: dict[str, Any] = {}
+        self._factory = DecoderFactory()
+        self._files = _files(self.path)
+        if next(self.messages(), None) is None:
+            raise EmoError(
+                f"{self.path} holds no message{': ' if self.damage else ''}{self.damage}"
+            )
+
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[Raw]:
+        """The messages of `topics` (of all: None) in the order in which they were recorded."""
+        self.damage = ""
+        for path in self._files:
+            yield from self._of_file(path, topics)
+
+    def _of_file(self, path: Path, topics: Collection[str] | None) -> Iterator[Raw]:
+        schemas: dict[int, Schema] = {}
+        channels: dict[int, str] = {}
+        try:
+            with path.open("rb") as file:
+                reader = StreamReader(file, validate_crcs=True, record_size_limit=_LONGEST)
+                for record in reader.records:
+                    if isinstance(record, Message):
+                        topic = channels[record.channel_id]
+                        if topics is None or topic in topics:
+                            yield Raw(
+                                topic,
+                                record.log_time,
+                                record.publish_time,
+                                record.sequence,
+                                record.data,
+                            )
+                    elif isinstance(record, Schema):
+                        schemas[record.id] = record
+                    elif isinstance(record, Channel):
+                        channels[record.id] = record.topic
+                        self._schemas[record.topic] = schemas[record.schema_id]
+                        self.types[record.topic] = schemas[record.schema_id].name
+                    elif isinstance(record, Metadata) and record.name == INFO:
+                        self.info = dict(record.metadata)
+        except EndOfFile:
+            self.damage = f"{path.name} is cut off: what was recorded last is missing"
+        except _DAMAGE as error:
+            self.damage = f"{path.name} is damaged ({error}): read up to there"
+        except OSError as error:
+            raise EmoError(f"cannot read {path} ({error.strerror})") from error
+
+    def decode(self, raw: Raw) -> Any:
+        """The message's fields as attributes, by the definition in the recording.
+
+        Raises:
+            EmoError: there is none, or the message does not fit it.
+        """
+        decoder = self._decoders.get(raw.topic)
+        if decoder is None:
+            decoder = self._factory.decoder_for("cdr", self._schemas[raw.topic])
+            if decoder is None:
+                raise EmoError(
+                    f"{self.path} holds no definition of {self.types[raw.topic]}: it cannot be read"
+                )
+            self._decoders[raw.topic] = decoder
+        try:
+            return decoder(raw.data)
+        except (struct.error, ValueError, IndexError, EOFError) as error:
+            raise EmoError(f"{self.path}: a message on {raw.topic} is damaged ({error})") from error
+
+
+def _files(path: Path) -> list[Path]:
+    """The MCAP files of a recording, oldest first."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise EmoError(f"no recording at {path}: give a folder that `--record` made")
+    found = sorted(path.glob("*.mcap"), key=_number)
+    if not found:
+        raise EmoError(f"{path} holds no MCAP file (rosbag2's .db3 is not read): is it a bag?")
+    return found
+
+
+def _number(path: Path) -> tuple[int, str]:
+    tail = path.stem.rsplit("_", 1)[-1]
+    return (int(tail) if tail.isdigit() else 0, path.name)

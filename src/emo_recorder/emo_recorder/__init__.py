@@ -1,0 +1,3 @@
+"""Every topic of the graph into a rosbag2 recording, on ROS 2."""
+
+import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
