@@ -12,11 +12,11 @@ from std_msgs.msg import Header
 from emo_core.errors import EmoError
 from emo_core.rates import NS_PER_SAMPLE, SAMPLE_RATE
 from emo_microphone.capture import Capture
-from emo_microphone.pacing import Pacer
 from emo_microphone.recording import Recording
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import floats, nanoseconds, stamp
+from emo_nodekit.pacing import WAITING, Pacer, wait_for_graph
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.running import run
 
@@ -25,13 +25,10 @@ PARAMETERS = (
     Parameter("path", "", "the recording, for source file"),
     Parameter("device", "", "microphone's name or number; empty: the system's default"),
     Parameter("tail_s", 0.6, "silence after a recording, which drains the look-ahead", 0.0, 5.0),
-    Parameter("wait_for", [""], "topics that must have a listener before a recording starts"),
-    Parameter("wait_s", 30.0, "start all the same after so many seconds", 0.0, 600.0),
+    *WAITING,
 )
 
 CHUNK = 320
-#: Subscriptions that just appeared need a moment until all publishers know them.
-SETTLE_S = 0.3
 
 
 class MicrophoneNode(Node):
@@ -64,21 +61,9 @@ class MicrophoneNode(Node):
         if self._thread is not None:
             self._thread.join(timeout=2.0)
 
-    def _wait_for_graph(self) -> bool:
-        topics = [topic for topic in self._kit.texts("wait_for") if topic]
-        waited = 0.0
-        while missing := [topic for topic in topics if not self.count_subscribers(topic)]:
-            if waited >= self._kit.number("wait_s"):
-                self._kit.health.fault("no_listener", f"nobody listens to {', '.join(missing)}")
-                break
-            if not self._pacer.pause(0.05):
-                return False
-            waited += 0.05
-        return self._pacer.pause(SETTLE_S if topics else 0.0)
-
     def _play(self) -> None:
         """The recording at its own pace, then silence, then the stream's end."""
-        if not self._wait_for_graph():
+        if not wait_for_graph(self, self._kit, self._pacer):
             return
         self._pacer.start()
         first = 0

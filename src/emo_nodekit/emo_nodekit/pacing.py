@@ -1,4 +1,4 @@
-"""Waiting for the time a piece of audio is due, on the monotonic clock or on simulated time."""
+"""Sources in real time: when a piece of sound or a picture is due, and who must listen first."""
 
 from __future__ import annotations
 
@@ -8,16 +8,30 @@ import time
 from rclpy.node import Node
 from rclpy.time import Time
 
+from emo_nodekit.kit import Kit
+from emo_nodekit.parameters import Parameter
+
 #: Two clocks read within this time of each other are taken to be read at once.
 TIGHT_NS = 50_000
+#: Clocks that have come apart by more were set; by less, it is the reading that was not exact, and
+#: stamps keep the even steps of what they stamp.
+SET_NS = 1_000_000
 _ATTEMPTS = 5
+#: Subscriptions that just appeared need a moment until all publishers know them.
+SETTLE_S = 0.3
+
+#: Of nodes that play a file.
+WAITING = (
+    Parameter("wait_for", [""], "topics that must have a listener before a file starts"),
+    Parameter("wait_s", 30.0, "start all the same after so many seconds", 0.0, 600.0),
+)
 
 
 class Pacer:
     """A time line that starts at 0 with `start()`.
 
-    Stamps are ROS time. The difference to the monotonic clock is measured anew for each stamp, so
-    that a clock which is set in mid-run moves them and never the pace.
+    Stamps are ROS time. The difference to the monotonic clock is looked at for each stamp, so that
+    a clock which is set in mid-run moves them and never the pace.
     """
 
     def __init__(self, node: Node) -> None:
@@ -69,9 +83,24 @@ class Pacer:
             before = time.monotonic_ns()
             ros = int(self._clock.now().nanoseconds)
             after = time.monotonic_ns()
-            if after - before < TIGHT_NS or self._offset is None:
-                self._offset = ros - (before + after) // 2
-            if after - before < TIGHT_NS:
+            tight, offset = after - before < TIGHT_NS, ros - (before + after) // 2
+            if self._offset is None or (tight and abs(offset - self._offset) > SET_NS):
+                self._offset = offset
+            if tight:
                 break
         assert self._offset is not None  # the first attempt sets it
         return self._offset + self._origin + due_ns
+
+
+def wait_for_graph(node: Node, kit: Kit, pacer: Pacer) -> bool:
+    """Wait until the topics of parameter `wait_for` are listened to; False if stopped meanwhile."""
+    topics = [topic for topic in kit.texts("wait_for") if topic]
+    waited = 0.0
+    while missing := [topic for topic in topics if not node.count_subscribers(topic)]:
+        if waited >= kit.number("wait_s"):
+            kit.health.fault("no_listener", f"nobody listens to {', '.join(missing)}")
+            break
+        if not pacer.pause(0.05):
+            return False
+        waited += 0.05
+    return pacer.pause(SETTLE_S if topics else 0.0)

@@ -1,0 +1,3 @@
+"""Pictures in, on ROS 2."""
+
+import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)

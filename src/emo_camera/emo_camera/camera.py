@@ -1,0 +1,140 @@
+"""Node: a camera, a video file paced in real time, or another topic -> image."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from rclpy.node import Node
+
+from emo_camera.outlet import Outlet
+from emo_camera.relay import Message, Relay, picture_of
+from emo_core.camera.device import Device, Mode
+from emo_core.camera.image import JPEG_QUALITY, MAX_SIDE
+from emo_core.camera.video import Video
+from emo_core.errors import EmoError
+from emo_nodekit.kit import Kit, placed
+from emo_nodekit.messages import nanoseconds
+from emo_nodekit.pacing import WAITING, Pacer, wait_for_graph
+from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.running import run
+
+PARAMETERS = (
+    Parameter("source", "device", "where images come from", choices=("device", "file", "topic")),
+    Parameter("path", "", "the video, for source file"),
+    Parameter("loop", False, "play the video again and again"),
+    Parameter("device", "0", "camera's number, path (/dev/video2) or URL (rtsp://...)"),
+    Parameter("width", 640, "asked of the device, px", 16, 8192),
+    Parameter("height", 480, "asked of the device, px", 16, 8192),
+    Parameter("fps", 30.0, "asked of the device, images/s", 1.0, 500.0),
+    Parameter("max_side", MAX_SIDE, "longer images are made smaller, px", 64, 4096),
+    Parameter("jpeg_quality", JPEG_QUALITY, "of image/compressed, 1 to 100", 1, 100),
+    *WAITING,
+)
+
+#: A video's image that could not be shown for so long after its time is left out.
+LATE_S = 0.25
+
+
+class CameraNode(Node):
+    """Publishes `image/compressed`, and `image` while somebody listens; stamps are of capture.
+
+    Source `topic` passes `image_in` on. A file's end is an image with nothing in it.
+    """
+
+    def __init__(
+        self,
+        namespace: str = "",
+        parameters: dict[str, Value] | None = None,
+        remappings: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__("camera", **placed(namespace, parameters, remappings))
+        self._kit = Kit(self, PARAMETERS)
+        number = self._kit.number
+        self._out = Outlet(self, self._kit, int(number("max_side")), int(number("jpeg_quality")))
+        self._pacer = Pacer(self)
+        self._device: Device | None = None
+        source, work = self._kit.text("source"), None
+        if source == "file":
+            self._video = Video(self._kit.text("path"), self._kit.flag("loop"))
+            work = self._play
+        elif source == "topic":
+            self._relay = Relay(self, self._kit, "image_in", self._pass_on)
+        else:
+            mode = Mode(int(number("width")), int(number("height")), number("fps"))
+            self._device = Device(self._kit.text("device"), self._kit.health, mode)
+            work = self._capture
+        self._thread: threading.Thread | None = None
+        if work is not None:
+            self._thread = threading.Thread(target=work, name="camera", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the stream."""
+        self._pacer.stop()
+        if self._device is not None:
+            self._device.close()
+        if self._thread is not None:
+            self._thread.join(timeout=2.0)
+
+    def _play(self) -> None:
+        """The video at its own pace, then the stream's end."""
+        if not wait_for_graph(self, self._kit, self._pacer):
+            return
+        self._pacer.start()
+        end = 0
+        try:
+            for due_s, image in self._video.pictures():
+                due = round(due_s * 1e9)
+                if not self._pacer.wait(due):
+                    return
+                end = due + round(self._video.period_s * 1e9)
+                if self._pacer.elapsed() - due > LATE_S * 1e9:
+                    self._kit.health.fault("late", "camera: the video is decoded too slowly")
+                    continue
+                self._out.publish(image, self._pacer.stamp(due))
+        except EmoError as error:  # damaged half-way: what was seen so far is the stream
+            self._kit.health.error = str(error)
+            self.get_logger().error(str(error))
+        if self._pacer.wait(end):
+            self._out.end(self._pacer.stamp(end))
+
+    def _capture(self) -> None:
+        """The device's newest images; `Device` opens it again whenever it was lost."""
+        assert self._device is not None
+        self._pacer.start()
+        expected = 0
+        while not self._pacer.stopped:
+            shot = self._device.newest(timeout_s=0.5)
+            if shot is None:
+                continue
+            age = time.monotonic_ns() - shot.taken_ns
+            self._out.publish(shot.image, self._pacer.stamp(self._pacer.elapsed() - age))
+            if missed := shot.number - expected:
+                self._kit.health.fault("skipped", f"camera: {missed} images were too many", missed)
+            expected = shot.number + 1
+
+    def _pass_on(self, message: Message) -> None:
+        picture, stamp_ns = picture_of(message), nanoseconds(message.header.stamp)
+        if picture is None:
+            self._out.end(stamp_ns)
+        else:
+            self._out.publish(picture, stamp_ns)
+
+
+def create_nodes(
+    namespace: str = "",
+    parameters: dict[str, Value] | None = None,
+    remappings: tuple[tuple[str, str], ...] = (),
+) -> list[Node]:
+    """The nodes of this process."""
+    return [CameraNode(namespace, parameters, remappings)]
+
+
+def main() -> int:
+    """Run the node."""
+    return run(create_nodes)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

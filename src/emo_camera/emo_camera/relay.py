@@ -1,0 +1,93 @@
+"""Somebody else's pictures: a topic of raw or compressed images, whichever is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+
+from emo_core.camera.device import NO_PICTURE_S
+from emo_core.camera.image import Image as Picture
+from emo_core.camera.image import decode, to_rgb
+from emo_nodekit.kit import Kit
+from emo_nodekit.messages import BadMessageError
+
+Message = Image | CompressedImage
+
+_KINDS: dict[str, type[Message]] = {
+    "sensor_msgs/msg/Image": Image,
+    "sensor_msgs/msg/CompressedImage": CompressedImage,
+}
+_LOOK_S = 0.2
+
+
+def picture_of(message: Message) -> Picture | None:
+    """RGB (H, W, 3) of a message; None: the stream's end.
+
+    Raises:
+        BadMessageError: there is no picture in it.
+    """
+    if not len(message.data):
+        return None
+    try:
+        if isinstance(message, CompressedImage):
+            return decode(memoryview(message.data))
+        return to_rgb(
+            memoryview(message.data), message.height, message.width, message.step, message.encoding
+        )
+    except ValueError as error:
+        raise BadMessageError(str(error)) from None
+
+
+class Relay:
+    """Subscribes a topic as soon as somebody publishes it, as whatever kind it is.
+
+    A camera's driver may offer its pictures with best effort only: they are taken so.
+
+    Args:
+        callback: called with each message.
+    """
+
+    def __init__(
+        self, node: Node, kit: Kit, topic: str, callback: Callable[[Message], None]
+    ) -> None:
+        self._node, self._kit, self._callback = node, kit, callback
+        self._topic, self._resolved = topic, node.resolve_topic_name(topic)
+        self._subscribed = False
+        self._last_s = time.monotonic()
+        self._timer = node.create_timer(
+            _LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def _on_message(self, message: Message) -> None:
+        self._last_s = time.monotonic()
+        self._kit.health.warning = ""
+        self._callback(message)
+
+    def _look(self) -> None:
+        if not self._subscribed:
+            self._subscribe()
+        elif (silent_s := time.monotonic() - self._last_s) > NO_PICTURE_S:
+            self._kit.health.warning = f"camera: no image on {self._resolved} for {silent_s:.0f} s"
+
+    def _subscribe(self) -> None:
+        found = self._node.get_publishers_info_by_topic(self._resolved)
+        if not found:
+            self._kit.health.warning = f"camera: nobody publishes {self._resolved}"
+            return
+        kind = _KINDS.get(found[0].topic_type)
+        if kind is None:
+            self._kit.health.warning = (
+                f"camera: {self._resolved} is of {found[0].topic_type}: give a topic of images"
+            )
+            return
+        offered = {one.qos_profile.reliability for one in found}
+        effort = ReliabilityPolicy.BEST_EFFORT
+        reliability = effort if effort in offered else ReliabilityPolicy.RELIABLE
+        qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability)
+        self._kit.subscribe(kind, self._topic, self._on_message, qos)
+        self._subscribed, self._last_s = True, time.monotonic()

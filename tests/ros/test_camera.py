@@ -1,0 +1,207 @@
+"""The camera node on real ROS 2: files in time, topics of any kind, devices that are not there."""
+
+from __future__ import annotations
+
+import array
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
+pytest.importorskip("sensor_msgs.msg", reason="ROS's messages of images are missing")
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header, String
+
+from emo import ros_domain
+from emo_camera.camera import CameraNode
+from emo_core.camera.image import as_received, decode, encode
+from emo_core.camera.video import Video
+from emo_core.errors import EmoError
+from emo_core.viz.video import VideoWriter
+from emo_nodekit import qos
+from emo_nodekit.messages import nanoseconds, stamp
+from emo_nodekit.running import Spinner
+
+pytestmark = pytest.mark.ros
+
+BASE_NS = 1_700_000_000_000_000_000
+#: A queue that keeps everything, to compare all of it.
+ALL = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros() -> Iterator[None]:
+    """rclpy in a domain of its own."""
+    for name, value in ros_domain.domain_environment(os.environ, None).items():
+        os.environ[name] = value
+    rclpy.init(args=[])
+    yield
+    rclpy.try_shutdown()
+
+
+class Probe(Node):
+    """Publishes and collects."""
+
+    def __init__(self) -> None:
+        super().__init__("probe")
+
+    def collect(self, kind: type, topic: str, profile: QoSProfile = ALL) -> list[Any]:
+        seen: list[Any] = []
+        self.create_subscription(kind, topic, seen.append, profile)
+        return seen
+
+
+Running = Callable[..., Probe]
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    """`running(node, ...)` spins nodes and a probe until the test ends."""
+    spinners: list[Spinner] = []
+
+    def start(*nodes: Node) -> Probe:
+        probe = Probe()
+        spinners.append(Spinner([*nodes, probe]))
+        spinners[-1].start()
+        return probe
+
+    yield start
+    for spinner in spinners:
+        assert not spinner.failed.is_set()
+        spinner.stop()
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    """Wait for a condition; fails if it does not come true."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def picture(level: int, width: int = 320, height: int = 240) -> np.ndarray:
+    image = np.full((height, width, 3), level, np.uint8)
+    image[: height // 3] = (200, 100, 50)
+    return image
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """20 pictures at 25 Hz."""
+    path = tmp_path / "video.mp4"
+    with VideoWriter(path, (320, 240), 25.0) as writer:
+        for k in range(20):
+            writer.add_frame(picture(10 * k)[..., ::-1].copy())
+    return path
+
+
+def of_file(path: Path, **parameters: Any) -> dict[str, Any]:
+    return {"source": "file", "path": str(path), "wait_for": ["image/compressed"], **parameters}
+
+
+def test_a_video_arrives_whole_and_in_its_own_time(running: Running, video: Path) -> None:
+    probe = running()
+    out = probe.collect(CompressedImage, "image/compressed")
+    running(CameraNode(parameters=of_file(video)))
+    until(lambda: out and not len(out[-1].data))
+    pictures = [image for _, image in Video(video).pictures()]
+    assert len(out) == len(pictures) + 1
+    for message, image in zip(out, pictures, strict=False):
+        assert (message.format, message.header.frame_id) == ("jpeg", "camera")
+        np.testing.assert_array_equal(decode(memoryview(message.data)), as_received(image))
+    stamps = np.array([nanoseconds(message.header.stamp) for message in out])
+    np.testing.assert_array_equal(np.diff(stamps), 40_000_000)  # to the last: also the end's
+    assert abs(time.time_ns() - stamps[-1]) < 10e9
+
+
+def test_raw_images_only_for_those_who_ask(running: Running, video: Path) -> None:
+    probe = running()
+    packed = probe.collect(CompressedImage, "image/compressed")
+    node = CameraNode(parameters=of_file(video, loop=True, max_side=160))
+    running(node)
+    until(lambda: packed)
+    assert not node._out._raw.get_subscription_count()
+    raw = probe.collect(Image, "image")
+    until(lambda: len(raw) > 3)
+    assert (raw[0].encoding, raw[0].width, raw[0].height, raw[0].step) == ("rgb8", 160, 120, 480)
+    shown = {nanoseconds(message.header.stamp): message for message in raw}
+    pairs = [(m, shown[s]) for m in packed if (s := nanoseconds(m.header.stamp)) in shown]
+    assert len(pairs) > 2
+    for message, plain in pairs:
+        image = np.frombuffer(memoryview(plain.data), np.uint8).reshape(120, 160, 3)
+        np.testing.assert_array_equal(decode(memoryview(message.data)), decode(encode(image)))
+
+
+@pytest.mark.parametrize("profile", [qos.IMAGE, qos_profile_sensor_data])
+def test_a_topic_of_raw_images_reliable_or_not(running: Running, profile: QoSProfile) -> None:
+    node = CameraNode(parameters={"source": "topic"}, remappings=(("image_in", "usb/image_raw"),))
+    probe = running(node)
+    out = probe.collect(CompressedImage, "image/compressed")
+    publisher = probe.create_publisher(Image, "usb/image_raw", profile)
+    until(lambda: publisher.get_subscription_count() == 1)
+    until(lambda: node._out._packed.get_subscription_count() == 1)
+    image = picture(90)
+    message = Image(height=240, width=320, step=960, encoding="bgr8")
+    message.header = Header(stamp=stamp(BASE_NS), frame_id="usb")
+    message.data = array.array("B", image[..., ::-1].tobytes())
+    publisher.publish(message)
+    until(lambda: out)
+    assert nanoseconds(out[0].header.stamp) == BASE_NS
+    np.testing.assert_array_equal(decode(memoryview(out[0].data)), as_received(image))
+
+
+def test_a_topic_of_compressed_images_survives_bad_ones(running: Running) -> None:
+    node = CameraNode(parameters={"source": "topic"}, remappings=(("image_in", "usb/jpeg"),))
+    probe = running(node)
+    out = probe.collect(CompressedImage, "image/compressed")
+    publisher = probe.create_publisher(CompressedImage, "usb/jpeg", ALL)
+    until(lambda: publisher.get_subscription_count() == 1)
+    until(lambda: node._out._packed.get_subscription_count() == 1)
+    good = encode(picture(90, 1920, 1080))
+    for data in (good, b"garbage", good[:60], b""):
+        publisher.publish(CompressedImage(format="jpeg", data=array.array("B", data)))
+        time.sleep(0.1)  # only the newest is of interest
+    until(lambda: len(out) == 2)
+    assert decode(memoryview(out[0].data)).shape == (360, 640, 3)
+    assert not len(out[1].data)  # somebody else's stream ends, too
+    assert node._kit.health.faults == {"bad_messages": 2}
+    until(lambda: "no image on /usb/jpeg" in node._kit.health.warning)
+
+
+def test_a_topic_that_is_none_of_images(running: Running) -> None:
+    node = CameraNode(parameters={"source": "topic"})
+    probe = running(node)
+    until(lambda: "nobody publishes /image_in" in node._kit.health.warning)
+    probe.create_publisher(String, "image_in", 1)
+    until(lambda: "std_msgs/msg/String: give a topic of images" in node._kit.health.warning)
+
+
+def test_a_camera_that_is_not_there_is_an_error_and_not_the_end(running: Running) -> None:
+    node = CameraNode(parameters={"device": "77"})
+    probe = running(node)
+    seen = probe.collect(DiagnosticArray, "/diagnostics")
+    until(lambda: any(
+        "camera 77: cannot be opened" in status.message
+        for array_ in seen for status in array_.status
+    ))  # fmt: skip
+
+
+def test_what_can_never_work_is_refused(tmp_path: Path) -> None:
+    for parameters, told in (
+        ({"source": "file", "path": str(tmp_path / "none.mp4")}, "no such video"),
+        ({"device": "webcam"}, "give a number, a path"),
+        ({"source": "radio"}, "source of camera is 'radio'"),
+        ({"jpeg_quality": 0}, "jpeg_quality of camera"),
+    ):
+        with pytest.raises(EmoError, match=told):
+            CameraNode(parameters=parameters)
