@@ -12,10 +12,14 @@ HOLD_S, EASE_S = 0.5, 1.0
 #: A face that comes back is taken up in so long, s; sooner after a short loss, whose share of the
 #: loss itself is given below.
 RETURN_S, _RETURN_SHARE = 0.3, 3.0
+#: Faces further apart than this are a loss between them, s.
+_GAP_S, _NOMINAL_S = 0.25, 0.04
 
 
 class Presence:
     """A stage over displacements from the face at rest, (n, 3) mm; NaN where there was no face.
+
+    Any array will do, as gaze angles.
 
     Displacements, not faces: rest is 0 for whoever comes next. All transitions are minimum-jerk
     (Flash and Hogan 1985).
@@ -32,9 +36,17 @@ class Presence:
         self._lost_s = 0.0
         self._back_s, self._return_s = 0.0, RETURN_S
 
+    @property
+    def resting(self) -> bool:
+        """Nobody is there, and nothing is left to ease."""
+        return self._last is None or self._lost_s >= HOLD_S + EASE_S
+
     def feed(self, displacement: Array, dt_s: float) -> tuple[Array, bool]:
         """The newest, `dt_s` after the last -> what to show, and whether it is a face's own."""
         if np.isfinite(displacement).all():
+            if dt_s > _GAP_S:
+                self.feed(np.full_like(displacement, np.nan), dt_s - _NOMINAL_S)
+                dt_s = _NOMINAL_S
             seen = displacement.astype(np.float64)
             if self._shown is None:
                 self._offset, self._back_s, self._return_s = -seen, 0.0, RETURN_S

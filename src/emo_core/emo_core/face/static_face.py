@@ -15,8 +15,8 @@ from emo_core.face.topology import EYEBROWS, EYES, LIPS, LOWER_OVAL
 
 Array = NDArray[np.float32]
 
-#: How long a face must be calm, in how many parts it is looked at, and the longest gap; s.
-CALM_S, _PARTS, _GAP_S = 1.0, 10, 0.25
+#: How long a face must be calm, in parts of which length it is looked at, and the longest gap; s.
+CALM_S, _PART_S, _GAP_S = 1.0, 0.1, 0.25
 #: No region's mean way from the whole second's mean is longer in any part of it, mm: a blink, a
 #: word, a smile are; the tracker's noise, averaged over a tenth of a second, is not.
 CALM_MM = 0.35
@@ -28,9 +28,14 @@ class StaticCapture:
     """A stage that waits for the first calm second of a face, and again when asked to.
 
     `calmest` is the calmest second so far, for who cannot wait; None while there was none.
+
+    Args:
+        calm_s: another time than a second.
+        calm_mm: another motion that is still calm.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, calm_s: float = CALM_S, calm_mm: float = CALM_MM) -> None:
+        self._calm_s, self._calm_mm = calm_s, calm_mm
         self.reset()
 
     def reset(self) -> None:
@@ -56,18 +61,19 @@ class StaticCapture:
             self._window.clear()  # a second without gaps
             return None
         self._window.append((self._time_s, face))
-        while self._time_s - self._window[0][0] > CALM_S:
+        while self._time_s - self._window[0][0] > self._calm_s:
             self._window.popleft()
-        if self._time_s - self._window[0][0] < CALM_S - 1.5 * dt_s:
+        if self._time_s - self._window[0][0] < self._calm_s - 1.5 * dt_s:
             return None
         faces = np.stack([kept for _, kept in self._window])
         mean: Array = faces.mean(0, dtype=np.float64).astype(np.float32)
-        parts = np.stack([part.mean(0) for part in np.array_split(faces, min(_PARTS, len(faces)))])
+        count = min(max(round(self._calm_s / _PART_S), 1), len(faces))
+        parts = np.stack([part.mean(0) for part in np.array_split(faces, count)])
         way = np.linalg.norm((parts - mean)[..., :2], axis=-1)
         motion = max(float(way[:, region].mean(1).max()) for region in _REGIONS)
         if motion < self._least:
             self._least, self.calmest = motion, mean
-        if motion > CALM_MM:
+        if motion > self._calm_mm:
             return None
         self.captured = mean
         return mean

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
+from emo_core.face.alignment import canonical_face
 from emo_core.face.topology import NUM_LANDMARKS, ROBOT_LANDMARKS
 from emo_core.mimic.expressions import INPUT_FRAMES, robot_xy
 from emo_core.models import load_model
@@ -126,10 +127,12 @@ class Predictor:
     def reset(self) -> None:
         """Forget what was seen."""
         self._seen: deque[tuple[float, NDArray[np.float64]]] = deque()
-        self._ahead = np.zeros((POINTS, 2))
-        self._trust = self._last_confidence = 0.0
+        self._ahead = self._foreseen = np.zeros((POINTS, 2))
+        self._trust = self._last_confidence = self._seconds = 0.0
 
-    def feed(self, landmarks: ArrayLike, time_s: float | None = None) -> Prediction:
+    def feed(
+        self, landmarks: ArrayLike, time_s: float | None = None, follow: bool = True
+    ) -> Prediction:
         """The newest frame -> where the robot should go.
 
         Args:
@@ -137,6 +140,8 @@ class Predictor:
                 and what was seen is forgotten.
             time_s: when it was taken; None: 40 ms after the last. Any frame rate will do. A frame
                 no newer than the last one replaces it.
+            follow: False: plain mimicry is wanted, or it is no face that moves by itself (held, or
+                eased to rest): trust falls as when the model gets unsure.
         """
         face = np.asarray(landmarks, np.float32)
         if face.shape not in ((NUM_LANDMARKS, 3), (POINTS, 2)):
@@ -146,26 +151,26 @@ class Predictor:
             return Prediction(face, 0.0, 0.0, 0.0)
         points = robot_xy(face)
         step = self._remember(points, time_s)
-        ahead, confidence, seconds = np.zeros((POINTS, 2)), 0.0, 0.0
-        window = self._window()
+        confidence = 0.0
+        window = self._window() if follow else None
         if window is not None:
-            foreseen = self._model(window[None] - self._static)
-            ahead = foreseen[0][0].astype(np.float64)
-            confidence, seconds = float(foreseen[1][0]), float(foreseen[2][0])
+            ahead, sureness, seconds = self._model(window[None] - self._static)
+            self._foreseen = ahead[0].astype(np.float64)
+            confidence, self._seconds = float(sureness[0]), float(seconds[0])
         low, high = self._thresholds
         sure = min(confidence, self._last_confidence)  # one frame alone may be the tracker's slip
         self._last_confidence = confidence
-        sure -= float(np.interp(seconds, NEAR_S, (NEAR_MORE, 0.0)))
+        sure -= float(np.interp(self._seconds, NEAR_S, (NEAR_MORE, 0.0)))
         wanted = float(np.clip((sure - low) / (high - low), 0.0, 1.0))
         self._trust = max(wanted, self._trust - step / TRUST_FALL_S)
         share = 1.0 - np.exp(-step / SMOOTHING_S)
-        self._ahead += share * (self._trust * ahead - self._ahead)
+        self._ahead = self._ahead + share * (self._trust * self._foreseen - self._ahead)
         out = face.copy()
         if face.shape == (POINTS, 2):
             out += self._ahead.astype(np.float32)
         else:
             out[ROBOT_LANDMARKS, :2] += self._ahead.astype(np.float32)
-        return Prediction(out, seconds if self._trust > 0 else 0.0, confidence, self._trust)
+        return Prediction(out, self._seconds if self._trust > 0 else 0.0, confidence, self._trust)
 
     def _remember(self, points: NDArray[np.float64], time_s: float | None) -> float:
         """Keep a frame; returns the time since the last one, s."""
@@ -195,3 +200,41 @@ class Predictor:
             frames[at] * (1.0 - share)[:, None, None] + frames[at + 1] * share[:, None, None]
         )
         return window
+
+
+class Foresight:
+    """The stage of the mimic pipeline: what a person shows -> what the robot should show.
+
+    Attributes:
+        enabled: False: plain mimicry. May change at any time; the face goes over without a step.
+
+    Args:
+        model: see `PredictiveModel.load`.
+    """
+
+    def __init__(self, model: PredictiveModel, enabled: bool = True) -> None:
+        self._predictor = Predictor(model, canonical_face())
+        self.enabled = enabled
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self._predictor.reset()
+
+    def feed(
+        self, points: Array | None, static: Array | None, valid: bool, time_s: float
+    ) -> Prediction | None:
+        """One frame of the tracked person, as `PersonFrame` has it; None: there is nothing to show.
+
+        Args:
+            points: (478, 3) metric mm, or None.
+            static: the same at rest; without it nothing is foreseen.
+            valid: the person is seen; if not, the points are held or eased to rest.
+            time_s: when it was taken.
+        """
+        if points is None:
+            self._predictor.reset()
+            return None
+        if static is not None:
+            self._predictor.set_static(static)
+        follow = self.enabled and valid and static is not None
+        return self._predictor.feed(points, time_s, follow)

@@ -123,12 +123,20 @@ class Normalizer:
     def __init__(
         self, human_static: ArrayLike, profile: Profile, alpha: float = DEFAULT_ALPHA
     ) -> None:
+        self.set_static(human_static)
+        self._profile = profile
+        self._alpha = alpha
+
+    def set_static(self, human_static: ArrayLike) -> None:
+        """Another person at rest, (478, 3) or (113, 2) metric mm.
+
+        Raises:
+            ValueError: not one finite face.
+        """
         static = robot_points(human_static)
         if static.shape != (POINTS, 2) or not np.isfinite(static).all():
             raise ValueError("human_static: expected one finite face")
         self._static = close_lips(static)
-        self._profile = profile
-        self._alpha = alpha
 
     def __call__(self, face: ArrayLike) -> NDArray[np.float32]:
         """(478, 3) | (T, 478, 3) | (..., 113, 2) metric mm -> (226,) | (T, 226) float32 mm.
