@@ -168,14 +168,30 @@ def test_a_topic_of_compressed_images_survives_bad_ones(running: Running) -> Non
     until(lambda: publisher.get_subscription_count() == 1)
     until(lambda: node._out._packed.get_subscription_count() == 1)
     good = encode(picture(90, 1920, 1080))
-    for data in (good, b"garbage", good[:60], b""):
+    small = encode(picture(30), 50)
+    for data in (good, b"garbage", good[:60], small, b""):
         publisher.publish(CompressedImage(format="jpeg", data=array.array("B", data)))
         time.sleep(0.1)  # only the newest is of interest
-    until(lambda: len(out) == 2)
+    until(lambda: len(out) == 3)
     assert decode(memoryview(out[0].data)).shape == (360, 640, 3)
-    assert not len(out[1].data)  # somebody else's stream ends, too
+    assert out[1].data.tobytes() == small  # not packed twice
+    assert not len(out[2].data)  # somebody else's stream ends, too
     assert node._kit.health.faults == {"bad_messages": 2}
     until(lambda: "no image on /usb/jpeg" in node._kit.health.warning)
+
+
+def test_of_a_raw_topic_and_its_compressed_one_the_compressed_is_taken(running: Running) -> None:
+    node = CameraNode(
+        parameters={"source": "topic"},
+        remappings=(("image_in", "usb/raw"), ("image_in/compressed", "usb/raw/compressed")),
+    )
+    probe = running()
+    raw = probe.create_publisher(Image, "usb/raw", ALL)
+    packed = probe.create_publisher(CompressedImage, "usb/raw/compressed", ALL)
+    time.sleep(0.3)
+    running(node)
+    until(lambda: packed.get_subscription_count() == 1)
+    assert raw.get_subscription_count() == 0
 
 
 def test_a_topic_that_is_none_of_images(running: Running) -> None:

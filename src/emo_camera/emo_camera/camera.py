@@ -6,6 +6,7 @@ import threading
 import time
 
 from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage
 
 from emo_camera.outlet import Outlet
 from emo_camera.relay import Message, Relay, picture_of
@@ -119,7 +120,8 @@ class CameraNode(Node):
         if picture is None:
             self._out.end(stamp_ns)
         else:
-            self._out.publish(picture, stamp_ns)
+            packed = message.data.tobytes() if isinstance(message, CompressedImage) else b""
+            self._out.publish(picture, stamp_ns, packed)
 
 
 def create_nodes(

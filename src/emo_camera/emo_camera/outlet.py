@@ -15,6 +15,9 @@ from emo_nodekit.kit import Kit
 from emo_nodekit.messages import stamp
 
 
+_JPEG = b"\xff\xd8"
+
+
 class Outlet:
     """Publishes `image/compressed`, and `image` while somebody subscribes.
 
@@ -28,15 +31,20 @@ class Outlet:
         self._packed = node.create_publisher(CompressedImage, "image/compressed", qos.IMAGE)
         self._raw = node.create_publisher(Image, "image", qos.IMAGE)
 
-    def publish(self, picture: Picture, stamp_ns: int) -> None:
-        """Send one picture (RGB) on, taken at `stamp_ns`."""
-        picture = fit(picture, self._max_side)
-        height, width = picture.shape[:2]
+    def publish(self, picture: Picture, stamp_ns: int, packed: bytes = b"") -> None:
+        """Send one picture (RGB) on, taken at `stamp_ns`.
+
+        Args:
+            packed: what `picture` was unpacked from; a JPEG whose size allows is sent on as it
+                is, and not packed twice.
+        """
+        small = fit(picture, self._max_side)
+        if small is not picture or not packed.startswith(_JPEG):
+            packed = encode(small, self._quality)
+        height, width = small.shape[:2]
         self._kit.health.values["size"] = f"{width} x {height}"
         raw = Image(height=height, width=width, encoding="rgb8", step=3 * width)
-        self._send(
-            CompressedImage(data=_bytes(encode(picture, self._quality))), stamp_ns, raw, picture
-        )
+        self._send(CompressedImage(data=_bytes(packed)), stamp_ns, raw, small)
 
     def end(self, stamp_ns: int) -> None:
         """The stream is over: an image with nothing in it."""

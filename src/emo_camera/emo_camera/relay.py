@@ -23,6 +23,7 @@ _KINDS: dict[str, type[Message]] = {
     "sensor_msgs/msg/CompressedImage": CompressedImage,
 }
 _LOOK_S = 0.2
+_STEADY = ClockType.STEADY_TIME
 
 
 def picture_of(message: Message) -> Picture | None:
@@ -44,9 +45,10 @@ def picture_of(message: Message) -> Picture | None:
 
 
 class Relay:
-    """Subscribes a topic as soon as somebody publishes it, as whatever kind it is.
+    """Subscribes a topic, or the one below it that ends in `/compressed`, as soon as there is one.
 
-    A camera's driver may offer its pictures with best effort only: they are taken so.
+    Of both, the compressed one is taken. The kind of a topic and its reliability are its
+    publishers': a camera's driver may offer best effort only.
 
     Args:
         callback: called with each message.
@@ -56,12 +58,10 @@ class Relay:
         self, node: Node, kit: Kit, topic: str, callback: Callable[[Message], None]
     ) -> None:
         self._node, self._kit, self._callback = node, kit, callback
-        self._topic, self._resolved = topic, node.resolve_topic_name(topic)
-        self._subscribed = False
+        self._topics = (f"{topic}/compressed", topic)
+        self._source = ""
         self._last_s = time.monotonic()
-        self._timer = node.create_timer(
-            _LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        self._timer = node.create_timer(_LOOK_S, self._look, clock=Clock(clock_type=_STEADY))
 
     def _on_message(self, message: Message) -> None:
         self._last_s = time.monotonic()
@@ -69,25 +69,26 @@ class Relay:
         self._callback(message)
 
     def _look(self) -> None:
-        if not self._subscribed:
-            self._subscribe()
+        if not self._source:
+            self._kit.health.warning = self._subscribe()
         elif (silent_s := time.monotonic() - self._last_s) > NO_PICTURE_S:
-            self._kit.health.warning = f"camera: no image on {self._resolved} for {silent_s:.0f} s"
+            self._kit.health.warning = f"camera: no image on {self._source} for {silent_s:.0f} s"
 
-    def _subscribe(self) -> None:
-        found = self._node.get_publishers_info_by_topic(self._resolved)
-        if not found:
-            self._kit.health.warning = f"camera: nobody publishes {self._resolved}"
-            return
-        kind = _KINDS.get(found[0].topic_type)
-        if kind is None:
-            self._kit.health.warning = (
-                f"camera: {self._resolved} is of {found[0].topic_type}: give a topic of images"
-            )
-            return
-        offered = {one.qos_profile.reliability for one in found}
-        effort = ReliabilityPolicy.BEST_EFFORT
-        reliability = effort if effort in offered else ReliabilityPolicy.RELIABLE
-        qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability)
-        self._kit.subscribe(kind, self._topic, self._on_message, qos)
-        self._subscribed, self._last_s = True, time.monotonic()
+    def _subscribe(self) -> str:
+        """Subscribe what is there; returns what is wrong if nothing is."""
+        for topic in self._topics:
+            resolved = self._node.resolve_topic_name(topic)
+            found = self._node.get_publishers_info_by_topic(resolved)
+            if not found:
+                continue
+            kind = _KINDS.get(found[0].topic_type)
+            if kind is None:
+                return f"camera: {resolved} is of {found[0].topic_type}: give a topic of images"
+            offered = {one.qos_profile.reliability for one in found}
+            effort = ReliabilityPolicy.BEST_EFFORT
+            reliability = effort if effort in offered else ReliabilityPolicy.RELIABLE
+            qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability)
+            self._kit.subscribe(kind, topic, self._on_message, qos)
+            self._source, self._last_s = resolved, time.monotonic()
+            return ""
+        return f"camera: nobody publishes {self._node.resolve_topic_name(self._topics[1])}"
