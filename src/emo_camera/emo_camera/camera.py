@@ -24,7 +24,9 @@ PARAMETERS = (
     Parameter("source", "device", "where images come from", choices=("device", "file", "topic")),
     Parameter("path", "", "the video, for source file"),
     Parameter("loop", False, "play the video again and again"),
-    Parameter("device", "0", "camera's number, path (/dev/video2) or URL (rtsp://...)"),
+    Parameter(
+        "device", "", "camera's number, path (/dev/video2) or URL (rtsp://...); empty: the first"
+    ),
     Parameter("width", 640, "asked of the device, px", 16, 8192),
     Parameter("height", 480, "asked of the device, px", 16, 8192),
     Parameter("fps", 30.0, "asked of the device, images/s", 1.0, 500.0),
@@ -33,6 +35,7 @@ PARAMETERS = (
     *WAITING,
 )
 
+FIRST = "0"
 #: A video's image that could not be shown for so long after its time is left out.
 LATE_S = 0.25
 
@@ -63,7 +66,7 @@ class CameraNode(Node):
             self._relay = Relay(self, self._kit, "image_in", self._pass_on)
         else:
             mode = Mode(int(number("width")), int(number("height")), number("fps"))
-            self._device = Device(self._kit.text("device"), self._kit.health, mode)
+            self._device = Device(self._kit.text("device") or FIRST, self._kit.health, mode)
             work = self._capture
         self._thread: threading.Thread | None = None
         if work is not None:
@@ -103,6 +106,8 @@ class CameraNode(Node):
     def _capture(self) -> None:
         """The device's newest images; `Device` opens it again whenever it was lost."""
         assert self._device is not None
+        if not wait_for_graph(self, self._kit, self._pacer):
+            return
         self._pacer.start()
         expected = 0
         while not self._pacer.stopped:

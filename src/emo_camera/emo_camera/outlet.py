@@ -14,7 +14,6 @@ from emo_nodekit import qos
 from emo_nodekit.kit import Kit
 from emo_nodekit.messages import stamp
 
-
 _JPEG = b"\xff\xd8"
 
 
