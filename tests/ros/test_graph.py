@@ -25,7 +25,7 @@ from emo_interfaces.msg import FaceLandmarks, MotorCommand
 from rclpy.node import Node
 
 from emo import ros_domain
-from emo.cli.lipsync import _alone
+from emo.cli._live import alone
 from emo.composed import Composed
 from emo.graph import build_graph
 from emo.latency import summarize
@@ -116,16 +116,16 @@ def test_the_live_graph_gives_what_offline_gives(
     ahead = offline.lookahead_ms / 1000
     np.testing.assert_allclose(times[:, 0] - times[:, 1], ahead, atol=1e-5)
     np.testing.assert_allclose(np.diff(times[:, 1]), 0.040, atol=5e-4)
-    figures = summarize(tmp_path / "latency.csv")
+    figures = summarize(tmp_path / "latency.csv", ["lipsync"])["lipsync"]
     assert (figures["frames"], figures["dropped"]) == (51, 0)
 
 
 def test_one_graph_for_each_domain_and_namespace() -> None:
-    with _alone("left"), _alone("right"):
+    with alone("left"), alone("right"):
         with pytest.raises(EmoError, match="another emo runs in ROS domain"):
-            with _alone("left"):
+            with alone("left"):
                 pass
-    with _alone("left"):
+    with alone("left"):
         pass
 
 

@@ -135,7 +135,7 @@ def _robot(options: GraphOptions) -> list[Process]:
         executable="robot_view",
         node_name="robot_view",
         namespace=place,
-        parameters={**parameters, "port": options.port},
+        parameters={**parameters, "port": options.port, "sound": LIPSYNC in options.pipelines},
         remappings=heard,
         isolated=True,
     )

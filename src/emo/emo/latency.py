@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import array
 import csv
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,58 +13,70 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PERCENTILES = (50, 95, 99)
-#: Columns that are ages (ms since `stamp`), in the order in which a frame passes them.
-_AGES = (
-    "speech_features",
-    "audio2landmark",
-    "normalization",
-    "inverse_model",
-    "arbiter",
-    "received",
-    "written",
-)
-#: What lies between one age and the one before; the first is microphone and transport, too.
-_STAGES = (
-    "microphone_and_speech_features",
-    "audio2landmark",
-    "normalization",
-    "inverse_model",
-    "arbiter",
-    "transport_to_drivers",
-    "drivers",
-)
+#: Columns before the ages (ms since `stamp`), which stand in the order a frame passes them.
+_ABOUT = ("frame", "stamp", "driver", "source")
+#: What lies between one age and the one before goes by the later one's name, but for these: what
+#: lies before a pipeline's first stage, and the two last.
+_NAMES = {
+    "speech_features": "microphone_and_speech_features",
+    "face_tracking": "camera_and_face_tracking",
+    "received": "transport_to_drivers",
+    "written": "drivers",
+}
 
 
-def summarize(path: Path) -> dict[str, Any]:
-    """Figures of one run.
+def summarize(path: Path, sources: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Figures of one run, for each of `sources` (pipelines).
 
     A frame's age is that of the write, its arrival that at the first driver. Dropped are the
-    frames of the stream that never came to the bus.
+    frames of the stream that never came to the drivers; those that came and found their motors
+    driven by another source are not written, and have no age.
 
     Returns:
-        `{"frames", "dropped", "end_to_end_ms": {"p50", "p95", "p99"}, "stages_ms": {...}}`; the
-        percentiles are None where there were no frames.
+        source -> `{"frames", "written", "dropped", "end_to_end_ms": {"p50", "p95", "p99"},
+        "stages_ms": {...}}`; the percentiles are None where there were no frames.
     """
-    rows: array.array[float] = array.array("d")
+    rows: dict[str, array.array[float]] = {source: array.array("d") for source in sources}
+    ages: list[str] = []
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if None in row.values():
-                    continue  # the line that a killed process did not finish
-                place = float(row["stamp"]), float(row["frame"])
-                rows.extend((*place, *(float(row[age]) for age in _AGES)))
+            reader = csv.DictReader(file)
+            ages = [name for name in reader.fieldnames or () if name not in _ABOUT]
+            for row in reader:
+                # A killed process leaves a line unfinished.
+                if row["source"] in rows and None not in row.values():
+                    times = (row["stamp"], row["frame"], *(row[age] or "nan" for age in ages))
+                    rows[row["source"]].extend(float(time) for time in times)
     except FileNotFoundError:  # no driver got as far as that
         pass
-    table = np.frombuffer(rows, np.float64) if rows else np.zeros(0)
-    table = table.reshape(-1, 2 + len(_AGES))
-    return _figures(table)
+    return {source: _figures(values, ages) for source, values in rows.items()}
 
 
-def _figures(table: NDArray[np.float64]) -> dict[str, Any]:
+def first_stamp(path: Path, source: str) -> float:
+    """When the first frame of `source` that the drivers heard of was captured, in s.
+
+    Raises:
+        ValueError: they heard of none.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = (row for row in csv.DictReader(file) if row["source"] == source)
+        return min(float(row["stamp"]) for row in itertools.islice(rows, 10))
+
+
+def _figures(values: array.array[float], names: Sequence[str]) -> dict[str, Any]:
     """Figures of rows (n, 2 + ages): stamp (s), frame number, ages; two rows for two drivers."""
+    table = (np.frombuffer(values, np.float64) if values else np.zeros(0)).reshape(
+        -1, 2 + len(names)
+    )
     places, index = np.unique(table[:, :2], axis=0, return_inverse=True)
-    ages = np.full((len(places), len(_AGES)), np.inf)
-    np.minimum.at(ages, index.reshape(-1), table[:, 2:])
+    ages = np.full((len(places), len(names)), np.nan)
+    np.fmin.at(ages, index.reshape(-1), table[:, 2:])
+    passed = np.isfinite(ages).any(axis=0)  # a stage of another pipeline has no age
+    passed[-2:] = True
+    ages, names = (
+        ages[:, passed],
+        [name for name, kept in zip(names, passed, strict=True) if kept],
+    )
     frames = places[:, 1]
     # In the order of stamps a number that falls begins a new stream.
     streams = np.cumsum(np.diff(frames, prepend=0.0) < 0)
@@ -71,11 +85,15 @@ def _figures(table: NDArray[np.float64]) -> dict[str, Any]:
         numbers = frames[streams == stream]
         expected += int(numbers.max() - (numbers.min() if stream else 0)) + 1
     stages = np.diff(ages, axis=1, prepend=0.0)
+    total = ages[:, -1] if names else np.zeros(0)
     return {
         "frames": len(frames),
+        "written": int(np.isfinite(total).sum()),
         "dropped": expected - len(frames),
-        "end_to_end_ms": _percentiles(ages[:, -1]),
-        "stages_ms": {name: _percentiles(stages[:, i]) for i, name in enumerate(_STAGES)},
+        "end_to_end_ms": _percentiles(total),
+        "stages_ms": {
+            _NAMES.get(name, name): _percentiles(stages[:, i]) for i, name in enumerate(names)
+        },
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -19,28 +21,39 @@ from emo_nodekit import qos
 NEAR = 0.02
 
 
+@dataclass
+class Stream:
+    """What was heard of one pipeline, in monotonic seconds.
+
+    Attributes:
+        began: time of its first command, or None.
+        ended: time of its last command, or None while it goes on.
+        heard: time of the newest.
+        active: whether there was ever any speech, or a face.
+    """
+
+    began: float | None = None
+    ended: float | None = None
+    heard: float = 0.0
+    active: bool = False
+
+
 class Monitor(Node):
     """Listens to the end of the graph.
 
     Attributes:
-        began: monotonic time of the first command, or None.
-        ended: monotonic time of the stream's last command, or None.
-        heard: monotonic time of the newest command.
-        speech: whether there was any.
+        streams: of each pipeline.
         errors: node -> what its diagnostics call an error now.
     """
 
-    def __init__(self, robot: RobotDescription, namespace: str) -> None:
+    def __init__(self, robot: RobotDescription, namespace: str, pipelines: Sequence[str]) -> None:
         super().__init__("monitor", namespace=namespace)
         self._robot = robot
         self._low, high = np.array([motor.range_rad for motor in robot.motors]).T
         self._span = high - self._low
         self._positions = np.full(len(robot.motors), np.nan)
         self._joints: Subscription | None = None
-        self.began: float | None = None
-        self.ended: float | None = None
-        self.heard = time.monotonic()
-        self.speech = False
+        self.streams = {pipeline: Stream() for pipeline in pipelines}
         self.errors: dict[str, str] = {}
         self.create_subscription(MotorCommand, "motor_command", self._on_command, qos.FRAMES)
         self.create_subscription(
@@ -53,12 +66,14 @@ class Monitor(Node):
         return bool(np.all(np.abs(self._positions - self._robot.neutral) < NEAR))
 
     def _on_command(self, message: MotorCommand) -> None:
-        now = time.monotonic()
-        self.began = now if self.began is None else self.began
-        self.heard = now
-        self.speech = self.speech or message.active
-        self.ended = now if message.end_of_stream else None
-        if self.ended is not None and self._joints is None:  # 100 messages a second, not before
+        stream = self.streams.get(message.source)
+        if stream is None:
+            return
+        stream.heard = time.monotonic()
+        stream.began = stream.heard if stream.began is None else stream.began
+        stream.active = stream.active or message.active
+        stream.ended = stream.heard if message.end_of_stream else None
+        if stream.ended is not None and self._joints is None:  # 100 messages a second, not before
             self._joints = self.create_subscription(
                 JointState, "joint_states", self._on_joints, qos.STATES
             )

@@ -53,8 +53,8 @@ class GraphOptions:
     )
     video: str = field(default="", metadata={"help": "the video, for camera:=file", "only": MIMIC})
     camera_device: str = field(
-        default="",
-        metadata={"help": "camera's number or /dev path; empty: the first", "only": MIMIC},
+        default="0",
+        metadata={"help": "camera's number, /dev path or URL (rtsp://...)", "only": MIMIC},
     )
     camera_topic: str = field(
         default="",

@@ -16,8 +16,22 @@ from emo_motor_drivers.head import Written
 from emo_nodekit.messages import nanoseconds
 from emo_nodekit.records import Record, seconds
 
-#: A pipeline's stages, in the order in which they add to `stage_ms`.
-STAGES = ("speech_features", "audio2landmark", "normalization", "inverse_model", "arbiter")
+#: Each source's stages, in the order in which they add to `stage_ms`.
+STAGES = {
+    "lipsync": ("speech_features", "audio2landmark", "normalization", "inverse_model", "arbiter"),
+    "mimic": ("face_tracking", "predictive_model", "normalization", "inverse_model", "arbiter"),
+    "gaze": ("face_tracking", "arbiter"),
+}
+#: Columns of latency.csv: the stages of all sources, each before those that may follow it.
+COLUMNS = (
+    "speech_features",
+    "audio2landmark",
+    "face_tracking",
+    "predictive_model",
+    "normalization",
+    "inverse_model",
+    "arbiter",
+)
 
 
 def words(reasons: NDArray[np.int64]) -> str:
@@ -40,15 +54,16 @@ class Journal:
 
     sent.csv has a row for each write; `source`, `frame`, `stamp` and `target_time` are empty where
     the head went on towards the command before. latency.csv has a row for each command and driver:
-    milliseconds from `stamp` to each stage's publication, to the arrival at the driver and to the
-    end of the write.
+    milliseconds from `stamp` to the publication by each stage of its source, to the arrival at the
+    driver and to the end of the write; `written` is empty where the command had nothing for the
+    driver's motors, since others drive them.
     """
 
     def __init__(self, folder: str, motors: Sequence[str], now: Callable[[], int]) -> None:
         self._now = now  # ROS time, ns
         head = ["time", "source", "frame", "stamp", "target_time", "limited_by"]
         self._sent = Record(folder, "sent.csv", [*head, *motors])
-        stages = ["frame", "stamp", "driver", "source", *STAGES, "received", "written"]
+        stages = ["frame", "stamp", "driver", "source", *COLUMNS, "received", "written"]
         self._latency = Record(folder, "latency.csv", stages)
         self._lock = threading.Lock()
         self._written_s = -1.0
@@ -60,25 +75,27 @@ class Journal:
                 self._sent.write(_row(self._ros_time(written), ",,,", written))
 
     def command(
-        self, driver: str, written: Written, message: MotorCommand, received_ns: int
+        self, driver: str, written: Written | None, message: MotorCommand, received_ns: int
     ) -> None:
-        """The write of a command, as one driver received it; both tell of the same write."""
+        """A command as one driver received it, and its write; both drivers tell of the same one."""
         if not self._sent:
             return
-        time_ns = self._ros_time(written)
-        stamp, target = nanoseconds(message.header.stamp), nanoseconds(message.target_time)
-        about = f"{message.source},{message.frame},{seconds(stamp)},{seconds(target)}"
-        ages = [*message.stage_ms[: len(STAGES)]]
-        ages += [float("nan")] * (len(STAGES) - len(ages))
-        ages += [(received_ns - stamp) * 1e-6, (time_ns - stamp) * 1e-6]
-        times = ",".join(f"{age:.4f}" for age in ages)
+        stamp = nanoseconds(message.header.stamp)
+        ages = dict(zip(STAGES.get(message.source, ()), message.stage_ms, strict=False))
+        ages["received"] = (received_ns - stamp) * 1e-6
+        row = f"{message.frame},{seconds(stamp)},{driver},{message.source}"
         with self._lock:
-            if written.time_s > self._written_s:  # not of a command the other driver told of
-                self._written_s = written.time_s
-                self._sent.write(_row(time_ns, about, written))
-            self._latency.write(
-                f"{message.frame},{seconds(stamp)},{driver},{message.source},{times}"
-            )
+            if written is not None:
+                time_ns = self._ros_time(written)
+                ages["written"] = (time_ns - stamp) * 1e-6
+                if written.time_s > self._written_s:  # not of a command the other driver told of
+                    self._written_s = written.time_s
+                    target = nanoseconds(message.target_time)
+                    about = f"{message.source},{message.frame},{seconds(stamp)},{seconds(target)}"
+                    self._sent.write(_row(time_ns, about, written))
+            columns = (*COLUMNS, "received", "written")
+            times = (f"{ages[column]:.4f}" if column in ages else "" for column in columns)
+            self._latency.write(f"{row},{','.join(times)}")
 
     def _ros_time(self, written: Written) -> int:
         return self._now() + int((written.time_s - time.monotonic()) * 1e9)

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
-from emo_interfaces.msg import AudioChunk
+from emo_interfaces.msg import AudioChunk, Gaze
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
@@ -29,11 +29,15 @@ PARAMETERS = (
     ROBOT,
     Parameter("port", 0, "of a web page (this machine only) with the picture; 0: none", 0, 65535),
     Parameter("record", "robot.mp4", "file in trace_dir for picture and sound; empty: none"),
+    Parameter("sound", True, "whether there will be sound: the film has a track for it"),
 )
 
 
 class RobotViewNode(Node):
-    """Subscribes `joint_states` and `audio_played`; publishes `sim/image` (bgr8, 25 Hz)."""
+    """Subscribes `joint_states`, `audio_played`, `mimic/gaze`; publishes `sim/image` (bgr8, 25 Hz).
+
+    The film begins with the first sound or the first image, whichever it hears of first.
+    """
 
     def __init__(
         self,
@@ -51,15 +55,18 @@ class RobotViewNode(Node):
         self._film: Film | None = None
         if self._kit.trace_dir and self._kit.text("record"):
             path = unused(Path(self._kit.trace_dir) / self._kit.text("record"))
-            self._film = Film(path, size, SAMPLE_RATE, self._draw)
+            rate = SAMPLE_RATE if self._kit.flag("sound") else None
+            self._film = Film(path, size, rate, self._draw)
         port = int(self._kit.number("port"))
         self._web = Web(port) if port else None
         self._sound: queue.SimpleQueue[tuple[np.ndarray, int]] = queue.SimpleQueue()
+        self._image_ns: int | None = None  # when the first image was taken
         self._ended = threading.Event()
         self._publisher = self.create_publisher(Image, "sim/image", qos.IMAGE)
         self._thread = threading.Thread(target=self._work, name="robot_view", daemon=True)
         self._thread.start()
         self._kit.subscribe(AudioChunk, "audio_played", self._on_audio, qos.STREAM)
+        self._kit.subscribe(Gaze, "mimic/gaze", self._on_gaze, qos.FRAMES)
         self._kit.subscribe(JointState, "joint_states", self._on_joints, qos.STATES)
 
     def stop(self) -> None:
@@ -78,6 +85,11 @@ class RobotViewNode(Node):
     def _on_audio(self, message: AudioChunk) -> None:
         samples = audio_samples(message, SAMPLE_RATE)
         self._sound.put((samples, nanoseconds(message.header.stamp)))
+
+    def _on_gaze(self, message: Gaze) -> None:
+        """There is one for every image: with the first the film begins, sound or not."""
+        if self._image_ns is None:
+            self._image_ns = nanoseconds(message.header.stamp)
 
     def _draw(self, time_ns: int) -> np.ndarray:
         return self._renderer(self._motion.at(time_ns))
@@ -109,6 +121,8 @@ class RobotViewNode(Node):
         if self._film is not None:
             while not self._sound.empty():
                 self._film.sound(*self._sound.get())
+            if self._image_ns is not None:
+                self._film.begin(self._image_ns)
             if self._film.next_ns is not None:
                 return self._film.advance(known) if known is not None else None
         if known is None or known < shown_ns + PERIOD_NS:

@@ -105,6 +105,10 @@ class VideoWriter:
         """Length of the sound so far."""
         return (self._samples + len(self._pending)) / self.audio_rate if self.audio_rate else 0.0
 
+    def comment(self, text: str) -> None:
+        """A remark in the file's metadata; before the first frame or sample."""
+        self._container.metadata["comment"] = text
+
     def add_frame(self, bgr: npt.NDArray[np.uint8], t_s: float | None = None) -> bool:
         """Show `bgr` (H, W, 3) from `t_s` on (default: one frame period after the last one).
 

@@ -1,0 +1,223 @@
+"""Runs the live ROS graph for a command, watches it, and sums up what it left."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emo.cli import EXIT_INTERRUPTED, checkout, quiet_native
+from emo.cli import _inputs as inputs
+from emo.cli._files import whole_file
+from emo.graph import Process, build_graph
+from emo.options import LIPSYNC, MIMIC, GraphOptions
+from emo_core.errors import EmoError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from emo.monitor import Monitor
+
+#: Nothing moves so long after the start: something is wrong.
+START_S = 60.0
+#: No command for so long in the midst of a recording, likewise.
+STALL_S = 10.0
+#: The face has so long to come to rest after the last command.
+REST_S = 4.0
+#: It stays at rest for this long before the graph is stopped, so that the film shows it.
+LINGER_S = 0.3
+
+#: Pipeline -> what it listens to or looks at, as a name; what it waits for in vain.
+LIVE = {LIPSYNC: "microphone", MIMIC: "camera"}
+SENSES = {LIPSYNC: "audio", MIMIC: "camera"}
+UNSEEN = {LIPSYNC: "no speech was heard", MIMIC: "no face was seen"}
+
+
+def run(args: argparse.Namespace, pipeline: str) -> int:
+    """Set ROS up, run the graph until its recordings are over, leave the results."""
+    import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
+
+    inputs.check(args, pipeline)
+    from emo.ros_setup import enter_ros
+
+    enter_ros(checkout(), Path(sys.prefix))
+    options = inputs.options(args, pipeline)
+    interrupted = _run_graph(build_graph(options), options, args.processes)
+    figures = _summarize(options, interrupted)
+    if interrupted and not any(figure["frames"] for figure in figures.values()):
+        return EXIT_INTERRUPTED
+    if not args.debug:
+        quiet_native()  # not before: the nodes' messages come the same way
+    if figures.get(MIMIC, {}).get("frames"):
+        _film(options)
+    live = len(inputs.recordings(options)) < len(options.pipelines)
+    _report(options, figures, args.json)
+    # A live source is meant to be ended so, a recording is not.
+    return EXIT_INTERRUPTED if interrupted and not live else 0
+
+
+@contextlib.contextmanager
+def _ros() -> Iterator[None]:
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        yield
+    finally:
+        rclpy.try_shutdown()
+
+
+@contextlib.contextmanager
+def alone(namespace: str) -> Iterator[None]:
+    """One graph for each ROS domain and namespace.
+
+    Raises:
+        EmoError: another one runs there.
+    """
+    import fcntl
+
+    from emo.ros_domain import graph_lock
+
+    domain = os.environ.get("ROS_DOMAIN_ID", "0")
+    with graph_lock(domain, namespace).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EmoError(
+                f"another emo runs in ROS domain {domain}, namespace '/{namespace}': "
+                "stop it, or give this one a --namespace or a ROS_DOMAIN_ID of its own"
+            ) from None
+        yield
+
+
+def _run_graph(graph: list[Process], options: GraphOptions, processes: bool) -> bool:
+    """Run until the recordings are over and the face at rest. True if a signal ended it."""
+    from emo.bootstrap import say
+    from emo.composed import Composed
+    from emo.monitor import Monitor
+    from emo.supervisor import Supervisor
+    from emo_core.robot.description import RobotDescription
+    from emo_nodekit.running import URGENT, Spinner, be_nice, stop_event
+
+    apart = [entry for entry in graph if processes or entry.isolated]
+    together = [entry for entry in graph if entry not in apart]
+    recorded = inputs.recordings(options)
+    stop = stop_event()
+    be_nice(URGENT)
+    with alone(options.namespace), _ros():
+        robot = RobotDescription.load(options.robot)
+        monitor = Monitor(robot, options.namespace, options.pipelines)
+        watcher = Spinner([monitor])
+        supervisor = Supervisor(apart, os.environ, say)
+        composed = Composed(together)
+        watcher.start()
+        what = ", ".join(
+            Path(recorded[name]).name if name in recorded else LIVE[name]
+            for name in options.pipelines
+        )
+        how = "one process for each node" if processes else "one process"
+        say(f"{what} -> robot {options.robot} ({how}), "
+            f"ROS_DOMAIN_ID={os.environ.get('ROS_DOMAIN_ID', '0')}")  # fmt: skip
+        if options.port:
+            import webbrowser
+
+            say(f"live picture: http://127.0.0.1:{options.port}/")
+            webbrowser.open(f"http://127.0.0.1:{options.port}/")
+        try:
+            with supervisor, composed:
+                started, over = time.monotonic(), False
+                while not (over or stop.is_set()):
+                    supervisor.watch(0.05)
+                    if composed.failed:
+                        raise EmoError("a node broke down (see above); run again with --debug")
+                    over = _over(monitor, started, set(recorded))
+        finally:
+            watcher.stop()
+        for name, stream in monitor.streams.items():
+            if stream.began is not None and not stream.active:
+                say(f"{UNSEEN[name]}: the face stayed at rest")
+    return not over
+
+
+def _over(monitor: Monitor, started: float, recorded: set[str]) -> bool:
+    """Whether all streams have ended and the face is at rest; a live one never ends.
+
+    Raises:
+        EmoError: nothing moves.
+    """
+    now = time.monotonic()
+    problem = "; ".join(f"{name}: {text}" for name, text in monitor.errors.items())
+    ends = []
+    for name, stream in monitor.streams.items():
+        if stream.began is None:
+            if now - started > START_S:
+                raise EmoError(
+                    f"no motor command of {name} within {START_S:.0f} s: {problem or 'see above'}"
+                )
+        elif stream.ended is None and name in recorded and now - stream.heard > STALL_S:
+            raise EmoError(
+                f"no motor command of {name} for {STALL_S:.0f} s: {problem or 'see above'}"
+            )
+        if stream.ended is None:
+            return False
+        ends.append(stream.ended)
+    rested = now - max(ends)
+    return rested > REST_S or (monitor.neutral and rested > 1.0 + LINGER_S)
+
+
+def _summarize(options: GraphOptions, interrupted: bool) -> dict[str, dict[str, Any]]:
+    """Write latency.json: figures of the pipeline, or of each of two.
+
+    Raises:
+        EmoError: nothing came to the servos.
+    """
+    from emo.latency import summarize
+
+    folder = Path(options.out)
+    each = summarize(folder / "latency.csv", options.pipelines)
+    figures = each if len(each) > 1 else each[options.pipeline]
+    (folder / "latency.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    silent = [name for name, figure in each.items() if not figure["frames"]]
+    if silent and not interrupted:
+        raise EmoError(
+            f"no command of {' and '.join(silent)} reached the servos: see the messages above "
+            f"and {folder}"
+        )
+    return each
+
+
+def _film(options: GraphOptions) -> None:
+    """mimic.mp4, where person and robot are both on film."""
+    folder = Path(options.out)
+    video = inputs.recordings(options).get(MIMIC)
+    if video is None or not (folder / "robot.mp4").exists():
+        return
+    from emo.latency import first_stamp
+    from emo_core.viz.mimic_film import side_by_side
+
+    start_s = first_stamp(folder / "latency.csv", MIMIC)
+    with whole_file(folder / "mimic.mp4") as part:
+        side_by_side(Path(video), folder / "robot.mp4", start_s, part)
+
+
+def _report(options: GraphOptions, figures: dict[str, dict[str, Any]], as_json: bool) -> None:
+    folder = Path(options.out)
+    if as_json:
+        flat = figures if len(figures) > 1 else figures[options.pipeline]
+        print(json.dumps({**flat, "out": str(folder)}, indent=2))
+        return
+    for name, figure in figures.items():
+        total = figure["end_to_end_ms"]
+        print(
+            f"{figure['frames']} frames, {figure['dropped']} dropped; {SENSES[name]} to motor "
+            f"p50 {total['p50']} ms, p95 {total['p95']} ms, p99 {total['p99']} ms"
+        )
+    for result in inputs.RESULTS:
+        if (folder / result).exists():
+            print(f"  {folder / result}")
