@@ -7,7 +7,9 @@ and the tests read it anywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Union
 
 from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
@@ -76,6 +78,9 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+#: Sources wait for the recorder: this topic has a listener from the moment it records.
+RECORDING = "recorder/mark"
+
 #: Topics of each pipeline that must have a listener before a recording may start; relative to the
 #: robot. Sources wait for those of all pipelines, so that sound and picture start together.
 TOPICS = {
@@ -107,7 +112,7 @@ def build_graph(options: GraphOptions) -> list[Process]:
         graph += _lipsync(options)
     if MIMIC in options.pipelines:
         graph += _mimic(options)
-    return graph + _sources(options)
+    return [*_observers(options), *graph, *_sources(options)]
 
 
 def _place(options: GraphOptions, pipeline: str = "") -> str:
@@ -135,7 +140,7 @@ def _robot(options: GraphOptions) -> list[Process]:
         executable="robot_view",
         node_name="robot_view",
         namespace=place,
-        parameters={**parameters, "port": options.port, "sound": LIPSYNC in options.pipelines},
+        parameters={**parameters, "port": options.port},
         remappings=heard,
         isolated=True,
     )
@@ -238,12 +243,41 @@ def _mimic(options: GraphOptions) -> list[Process]:
     return [inverse_model, normalization, predictive_model, face_tracking]
 
 
+def _awaited(options: GraphOptions) -> list[str]:
+    """Topics that must have a listener before a source may start."""
+    topics = [topic for pipeline in options.pipelines for topic in TOPICS[pipeline]]
+    topics += ["motor_command", *(["joint_states"] if options.view else [])]
+    if _speaks(options) and options.view:
+        topics.append("audio_played")
+    return topics
+
+
+def _observers(options: GraphOptions) -> list[Process]:
+    """What looks on, in processes of its own."""
+    if not options.record:
+        return []
+    bag = options.bag or (str(Path(options.out) / "bag") if options.out else "")
+    recorder = Process(
+        package="emo_recorder",
+        executable="recorder",
+        node_name="recorder",
+        namespace=_place(options),
+        parameters={
+            **_common(options),
+            "path": bag,
+            "max_mb": options.bag_mb,
+            "graph": json.dumps(asdict(options)),
+            "keep": [options.static_face],
+            "wait_for": _awaited(options),
+        },
+        isolated=True,
+    )
+    return [recorder]
+
+
 def _sources(options: GraphOptions) -> list[Process]:
     """Microphone and camera: what sets everything going."""
-    wait_for = [topic for pipeline in options.pipelines for topic in TOPICS[pipeline]]
-    wait_for += ["motor_command", *(["joint_states"] if options.view else [])]
-    if _speaks(options) and options.view:
-        wait_for.append("audio_played")
+    wait_for = [*_awaited(options), *([RECORDING] if options.record else [])]
     microphone = Process(
         package="emo_microphone",
         executable="microphone",

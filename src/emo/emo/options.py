@@ -116,6 +116,16 @@ class GraphOptions:
     out: str = field(
         default="", metadata={"help": "folder for commands.csv, sent.csv, robot.mp4 and traces"}
     )
+    record: bool = field(
+        default=False, metadata={"help": "record every topic (rosbag2, mcap), to be replayed"}
+    )
+    bag: str = field(
+        default="",
+        metadata={"help": "folder of the recording; empty: bag in `out`, else emo_ and the time"},
+    )
+    bag_mb: int = field(
+        default=4000, metadata={"help": "largest recording, MB: the oldest part is deleted"}
+    )
     namespace: str = field(default="", metadata={"help": "the robot's namespace"})
     use_sim_time: bool = field(default=False, metadata={"help": "pace and stamp by /clock"})
 

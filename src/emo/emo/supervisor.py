@@ -3,7 +3,7 @@
 `./emo lipsync` uses it for the view, and with `--processes` for every node. Processes are started,
 their output is prefixed with their name, a crashed one comes back with back-off, and at the end
 all are stopped in order: the pipeline first, then the drivers (which bring the face to neutral),
-then the view (which films it).
+then the view (which films it), and the recorder last.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TRIES = 4
 INTERRUPT_S, TERMINATE_S = 10.0, 2.0
 
 #: Stop order by executable; all others go first.
-STOP_ORDER = {"drivers": 1, "robot_view": 2}
+STOP_ORDER = {"drivers": 1, "robot_view": 2, "recorder": 3}
 
 
 class Entry(Protocol):

@@ -86,6 +86,8 @@ class MicrophoneNode(Node):
 
     def _capture(self) -> None:
         """The device, opened again whenever it was lost."""
+        if not wait_for_graph(self, self._kit, self._pacer):
+            return
         self._pacer.start()
         capture = Capture(self._kit.text("device"), SAMPLE_RATE, CHUNK, self._pacer)
         for block in capture.blocks(self._kit.health):

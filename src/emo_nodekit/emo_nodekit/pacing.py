@@ -20,9 +20,9 @@ _ATTEMPTS = 5
 #: Subscriptions that just appeared need a moment until all publishers know them.
 SETTLE_S = 0.3
 
-#: Of nodes that play a file.
+#: Of nodes that are a source.
 WAITING = (
-    Parameter("wait_for", [""], "topics that must have a listener before a file starts"),
+    Parameter("wait_for", [""], "topics that must have a listener before anything is sent"),
     Parameter("wait_s", 30.0, "start all the same after so many seconds", 0.0, 600.0),
 )
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import json
-import os
+import shutil
 import time
 from datetime import datetime
 from functools import partial
@@ -13,19 +11,18 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import String
 
+from emo_core import __version__
 from emo_core.bag import Limits, Topic
-from emo_core.bag.definitions import definition
 from emo_core.errors import EmoError
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.records import unused
 from emo_nodekit.running import run
 from emo_recorder.losses import Losses
-from emo_recorder.offered import profiles
+from emo_recorder.offered import described, fitting, message_class
 from emo_recorder.sink import Sink
 
 PARAMETERS = (
@@ -34,7 +31,8 @@ PARAMETERS = (
     Parameter("file_mb", 500, "size of one file; the oldest is what is deleted", 1, 100_000),
     Parameter("free_mb", 500, "left free on the disk: with less, recording stops", 0, 1_000_000),
     Parameter("raw_images", False, "record sensor_msgs/Image, too: 20 MB/s and more each"),
-    Parameter("info", "{}", "texts to keep in the recording, as a JSON object"),
+    Parameter("graph", "", "the graph's options (JSON): kept in the recording, for its replay"),
+    Parameter("keep", [""], "files that the graph reads: copied into the recording"),
     Parameter("wait_for", [""], "topics that must have a listener before recording begins"),
     Parameter("wait_s", 30.0, "begin all the same after so many seconds", 0.0, 600.0),
 )  # fmt: skip
@@ -66,11 +64,12 @@ class RecorderNode(Node):
         folder = unused(Path(self._kit.text("path") or default).absolute())
         sizes = [int(self._kit.number(name)) for name in ("max_mb", "file_mb", "free_mb")]
         limits = Limits(total=sizes[0], file=min(sizes[1], max(sizes[0] // 4, 1)), free=sizes[2])
-        self._sink = Sink(folder, json.loads(self._kit.text("info")), limits, self._stopped)
+        info = {"emo": __version__, "graph": self._kit.text("graph")}
+        self._sink = Sink(folder, info, limits, self._stopped)
+        self._keep(folder)
         self._kit.health.values["bag"] = str(folder)
-        self._prefixes = [Path(p) for p in os.environ["AMENT_PREFIX_PATH"].split(os.pathsep) if p]
         self._losses: dict[str, Losses] = {}
-        self._publishers: dict[str, int] = {}
+        self._senders: dict[str, int] = {}
         self._ignored: set[str] = set()
         self._began = time.monotonic()
         self._recording = False
@@ -81,6 +80,14 @@ class RecorderNode(Node):
     def stop(self) -> None:
         """Put everything on disk."""
         self._sink.close()
+
+    def _keep(self, folder: Path) -> None:
+        for name in self._kit.texts("keep"):
+            try:
+                if name:
+                    shutil.copy(name, folder)
+            except OSError as error:
+                self._kit.health.fault("not_kept", f"cannot copy {name}: {error.strerror}")
 
     def _begin(self) -> None:
         """Record as soon as the graph stands: our own ears must not pass for its nodes'."""
@@ -100,7 +107,7 @@ class RecorderNode(Node):
         for name, types in self.get_topic_names_and_types():
             if name not in self._ignored and self._belongs(name):
                 offers = self.get_publishers_info_by_topic(name)
-                self._publishers[name] = len(offers)
+                self._senders[name] = len(offers)
                 if offers and name not in self._losses:
                     self._subscribe(name, types[0], offers)
 
@@ -111,32 +118,21 @@ class RecorderNode(Node):
         if type_name == RAW and not self._kit.flag("raw_images"):
             self._ignored.add(name)
             return
-        package, _, message = type_name.split("/")
         try:
-            kind = getattr(importlib.import_module(f"{package}.msg"), message)
-            text = definition(type_name, self._prefixes)
-        except (ImportError, AttributeError, EmoError) as error:
+            kind, topic = message_class(type_name), described(name, type_name, offers)
+        except EmoError as error:
             self._ignored.add(name)
             self._kit.health.fault("unknown_types", f"{name} is not recorded: {error}")
             return
-        offered = [offer.qos_profile for offer in offers]
-        reliable = all(each.reliability == ReliabilityPolicy.RELIABLE for each in offered)
-        latched = all(each.durability == DurabilityPolicy.TRANSIENT_LOCAL for each in offered)
-        qos = QoSProfile(
-            depth=DEPTH,
-            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-        )
-        type_hash = str(getattr(offers[0], "topic_type_hash", ""))  # Humble has none
-        topic = Topic(name, type_name, text, profiles(offered), type_hash)
         self._losses[name] = Losses()
-        self.create_subscription(kind, name, partial(self._on_message, topic), qos, raw=True)
+        callback = partial(self._on_message, topic)
+        self.create_subscription(kind, name, callback, fitting(offers, DEPTH), raw=True)
 
     def _on_message(self, topic: Topic, data: bytes, about: dict[str, Any]) -> None:
         sequence = about.get("publication_sequence_number") or 0
         sent, received = about["source_timestamp"], about["received_timestamp"]
         kept = self._sink.put(topic, received or sent, sent or received, sequence, data)
-        missing = self._losses[topic.name].feed(sequence, self._publishers[topic.name])
+        missing = self._losses[topic.name].feed(sequence, self._senders[topic.name])
         if missing or not kept:
             text = f"{topic.name}: {missing or 1} messages are not in the recording"
             self._kit.health.fault("lost", text, missing or 1)

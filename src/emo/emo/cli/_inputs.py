@@ -36,6 +36,9 @@ def add_graph(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument(
         "--processes", action="store_true", help="a process for each node, instead of one for all"
     )
+    parser.add_argument(
+        "--record", action="store_true", help="record every topic into DIR/bag (rosbag2), too"
+    )
     parser.add_argument("--namespace", default="", help="the robot's namespace")
     add_json(parser)
 
@@ -142,6 +145,7 @@ def options(args: argparse.Namespace, pipeline: str) -> GraphOptions:
         EmoError: the folder cannot be written to.
     """
     from emo_core.robot.description import RobotDescription
+    from emo_nodekit.records import unused
 
     folder = Path(args.out)
     chosen: dict[str, Any] = {}
@@ -165,6 +169,8 @@ def options(args: argparse.Namespace, pipeline: str) -> GraphOptions:
         view=view,
         port=_free_port() if view and shown and not args.headless else 0,
         out=str(folder.resolve()),
+        record=args.record,
+        bag=str(unused(folder.resolve() / "bag")) if args.record else "",
         namespace=args.namespace.strip("/"),
         **chosen,
     )

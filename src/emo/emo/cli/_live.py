@@ -57,6 +57,7 @@ def run(args: argparse.Namespace, pipeline: str) -> int:
         _film(options)
     live = len(inputs.recordings(options)) < len(options.pipelines)
     _report(options, figures, args.json)
+    _check_bag(options)
     # A live source is meant to be ended so, a recording is not.
     return EXIT_INTERRUPTED if interrupted and not live else 0
 
@@ -221,3 +222,13 @@ def _report(options: GraphOptions, figures: dict[str, dict[str, Any]], as_json: 
     for result in inputs.RESULTS:
         if (folder / result).exists():
             print(f"  {folder / result}")
+    if options.record:
+        print(f"  {options.bag}")
+
+
+def _check_bag(options: GraphOptions) -> None:
+    if options.record:
+        from emo_core.bag import complete
+
+        if not complete(options.bag):
+            raise EmoError(f"the recording {options.bag} is not complete: see the messages above")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from mcap.exceptions import EndOfFile, McapError
 from mcap.records import Channel, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
+from mcap.writer import MCAP0_MAGIC
 from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
@@ -120,6 +121,20 @@ class Bag:
             return decoder(raw.data)
         except (struct.error, ValueError, IndexError, EOFError) as error:
             raise EmoError(f"{self.path}: a message on {raw.topic} is damaged ({error})") from error
+
+
+def complete(path: str | Path) -> bool:
+    """Whether each file of a recording was closed as it should be (a look at its last bytes)."""
+    try:
+        return all(_tail(each) == MCAP0_MAGIC for each in _files(Path(path)))
+    except (OSError, EmoError):
+        return False
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(MCAP0_MAGIC)))
+        return file.read()
 
 
 def _files(path: Path) -> list[Path]:
