@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -187,6 +188,11 @@ class DriverNode(LifecycleNode):
         health, head = self._kit.health, self._head
         health.values["torque"] = "on" if head.torque_on else "off"
         health.values["own_watchdog"] = head.own_watchdog
+        told = [head.care.protector.told(motor).temperature_c for motor in self._indices]
+        known = [(t, name) for t, name in zip(told, self._names, strict=True) if math.isfinite(t)]
+        if known:
+            temperature, health.values["hottest"] = max(known)
+            health.values["temperature_c"] = f"{temperature:.0f}"
         health.error = "e-stop is set" if head.estopped else head.fault
         health.warning = "; ".join(
             f"{head.description.names[motor]} rests: {why}"

@@ -1,4 +1,4 @@
-"""/diagnostics of a node: rate, latency, drops, what was wrong, once a second."""
+"""/diagnostics of a node: rate, latency, drops, what was wrong, what it uses, once a second."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+
+from emo_nodekit.usage import Usage
 
 _PERIOD_S = 1.0
 #: A fault is reported as a warning this long after it was last seen.
@@ -32,6 +34,7 @@ class Health:
         self._faults: dict[str, int] = {}
         self._last_fault = ("", -float("inf"))
         self._error = self._warning = ""
+        self._usage = Usage()
         self.values: dict[str, str] = {}  # whatever else is worth showing
         self._timer = node.create_timer(
             _PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -101,6 +104,7 @@ class Health:
             p50, p95 = np.percentile(self._latencies, [50, 95])
             facts.update(latency_p50_ms=f"{p50:.2f}", latency_p95_ms=f"{p95:.2f}")
         facts.update({kind: str(count) for kind, count in self._faults.items()}, **self.values)
+        facts.update(self._usage())
         status.values = [KeyValue(key=key, value=value) for key, value in facts.items()]
         message = DiagnosticArray(status=[status])
         message.header.stamp = self._node.get_clock().now().to_msg()

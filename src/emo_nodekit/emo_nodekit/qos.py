@@ -18,3 +18,6 @@ FRAMES = _profile(25, ReliabilityPolicy.RELIABLE)
 STATES = _profile(20, ReliabilityPolicy.RELIABLE)
 #: Pictures: only the newest. Reliable, since best effort loses most large messages.
 IMAGE = _profile(1, ReliabilityPolicy.RELIABLE)
+#: Who only looks (the dashboard, `./emo top`): a reader that asks for nothing again, and so cannot
+#: cost a publisher anything but the sending.
+GLANCE = _profile(100, ReliabilityPolicy.BEST_EFFORT)
