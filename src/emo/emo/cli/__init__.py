@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "animate": ("emo.cli.animate", "offline: a recording to landmarks, motor commands and video"),
     "track": ("emo.cli.track", "a face in a video to landmarks"),
     "babble": ("emo.cli.babble", "motor babbling: what each motor does to the face"),
+    "top": ("emo.cli.top", "health of a running graph: rates, latency, drops, CPU, memory"),
     "stop": ("emo.cli.stop", "e-stop: every robot of this machine brakes and lets go"),
     "calibrate": ("emo.cli.calibrate", "limits, neutral pose, direction and latency of each motor"),
     "eval": ("emo.cli.eval", "measure the models against real recordings"),
