@@ -10,7 +10,9 @@ import pytest
 from emo.graph import build_graph
 from emo.options import GraphOptions
 from emo_core.audio.sources import load_audio
+from emo_core.errors import EmoError
 from emo_core.robot.description import RobotDescription
+from emo_core.viz.mimic_film import begun_at
 from emo_sim.film import Film
 from emo_sim.motion import Motion
 
@@ -82,6 +84,34 @@ def test_a_film_shows_each_picture_and_plays_each_sound_at_its_time(tmp_path: Pa
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
     peak = spectrum.argmax()
     assert spectrum[peak - 3 : peak + 4].sum() > 0.9 * spectrum.sum()
+
+
+def test_a_film_begins_with_the_first_image_and_cuts_what_was_heard_before(tmp_path: Path) -> None:
+    film = Film(tmp_path / "film.mp4", (64, 64), RATE, lambda t: np.zeros((64, 64, 3), np.uint8))
+    start = 7_000 * MS
+    film.begin(start)
+    film.begin(start - 1000 * MS)  # it has begun
+    assert film.next_ns == start
+    click = np.zeros(RATE, np.float32)
+    click[RATE // 2 + 1600] = 1.0
+    film.sound(click, start + 500 * MS)  # its middle is the film's beginning
+    while film.advance(start + 400 * MS) is not None:
+        pass
+    film.close()
+    assert begun_at(tmp_path / "film.mp4") == 7.0
+    heard = load_audio(tmp_path / "film.mp4")
+    assert np.argmax(np.abs(heard)) / RATE == pytest.approx(0.1, abs=0.002)
+
+
+def test_a_film_without_sound_is_silent(tmp_path: Path) -> None:
+    film = Film(tmp_path / "film.mp4", (64, 64), None, lambda t: np.zeros((64, 64, 3), np.uint8))
+    film.sound(np.ones(320, np.float32), 20 * MS)
+    assert film.next_ns is None  # nobody hears it: the film has not begun
+    film.begin(40 * MS)
+    assert film.advance(40 * MS) is not None
+    film.close()
+    with pytest.raises(EmoError, match="no sound"):
+        load_audio(tmp_path / "film.mp4")
 
 
 def test_a_film_without_a_picture_leaves_no_file(tmp_path: Path) -> None:
