@@ -9,7 +9,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage
 
 from emo_camera.outlet import Outlet
-from emo_camera.relay import Message, Relay, picture_of
+from emo_camera.relay import Relay
 from emo_core.camera.device import Device, Mode
 from emo_core.camera.image import JPEG_QUALITY, MAX_SIDE
 from emo_core.camera.video import Video
@@ -18,6 +18,7 @@ from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import nanoseconds
 from emo_nodekit.pacing import WAITING, Pacer, wait_for_graph
 from emo_nodekit.parameters import Parameter, Value
+from emo_nodekit.pictures import Message, picture_of
 from emo_nodekit.running import run
 
 PARAMETERS = (

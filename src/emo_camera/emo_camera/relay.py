@@ -11,12 +11,8 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from emo_core.camera.device import NO_PICTURE_S
-from emo_core.camera.image import Image as Picture
-from emo_core.camera.image import decode, to_rgb
 from emo_nodekit.kit import Kit
-from emo_nodekit.messages import BadMessageError
-
-Message = Image | CompressedImage
+from emo_nodekit.pictures import Message
 
 _KINDS: dict[str, type[Message]] = {
     "sensor_msgs/msg/Image": Image,
@@ -24,24 +20,6 @@ _KINDS: dict[str, type[Message]] = {
 }
 _LOOK_S = 0.2
 _STEADY = ClockType.STEADY_TIME
-
-
-def picture_of(message: Message) -> Picture | None:
-    """RGB (H, W, 3) of a message; None: the stream's end.
-
-    Raises:
-        BadMessageError: there is no picture in it.
-    """
-    if not len(message.data):
-        return None
-    try:
-        if isinstance(message, CompressedImage):
-            return decode(memoryview(message.data))
-        return to_rgb(
-            memoryview(message.data), message.height, message.width, message.step, message.encoding
-        )
-    except ValueError as error:
-        raise BadMessageError(str(error)) from None
 
 
 class Relay:

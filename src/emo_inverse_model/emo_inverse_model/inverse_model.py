@@ -59,12 +59,12 @@ class InverseModelNode(Node):
             frame=source.frame,
             target_time=source.target_time,
             source=self._source,
-            valid=source.valid,
+            valid=bool(len(source.points)),
             active=source.active,
             end_of_stream=source.end_of_stream,
         )
         positions = np.zeros(0, np.float32)
-        if source.valid:
+        if message.valid:
             points = landmark_points(source, POINTS, 2)
             positions = self._model(points.reshape(-1))
             message.names = self._names
@@ -74,7 +74,7 @@ class InverseModelNode(Node):
         self._publisher.publish(message)
         stamp_ns = nanoseconds(source.header.stamp)
         self._kit.health.done((now - stamp_ns) * 1e-6)
-        if self._record and source.valid:
+        if self._record and message.valid:
             row = ",".join(f"{value:.7g}" for value in positions.tolist())
             times = f"{seconds(stamp_ns)},{seconds(nanoseconds(source.target_time))}"
             self._record.write(f"{times},{row}")

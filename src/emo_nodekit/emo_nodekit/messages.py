@@ -61,13 +61,26 @@ def feature_frames(message: SpeechFeatures, dim: int) -> NDArray[np.float32]:
 
 
 def landmark_points(message: FaceLandmarks, points: int, dimensions: int) -> NDArray[np.float32]:
-    """Points of a valid frame, float32 (points, dimensions). Raises BadMessageError."""
-    if message.dim != dimensions or len(message.points) != points * dimensions:
+    """Points of a frame, float32 (points, dimensions). Raises BadMessageError."""
+    return _face(message.points, message.dim, points, dimensions)
+
+
+def static_points(
+    message: FaceLandmarks, points: int, dimensions: int
+) -> NDArray[np.float32] | None:
+    """The same face at rest, where the message tells it. Raises BadMessageError."""
+    if not len(message.static_points):
+        return None
+    return _face(message.static_points, message.dim, points, dimensions)
+
+
+def _face(field: Any, dim: int, points: int, dimensions: int) -> NDArray[np.float32]:
+    if dim != dimensions or len(field) != points * dimensions:
         raise BadMessageError(
-            f"landmarks with {len(message.points)} numbers of dimension {message.dim}: "
+            f"landmarks with {len(field)} numbers of dimension {dim}: "
             f"expected {points} x {dimensions}"
         )
-    return numbers(message.points, "landmarks").reshape(points, dimensions)
+    return numbers(field, "landmarks").reshape(points, dimensions)
 
 
 def motor_positions(message: MotorCommand) -> dict[str, float]:

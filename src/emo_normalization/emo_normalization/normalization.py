@@ -17,7 +17,7 @@ from emo_core.robot.description import RobotDescription
 from emo_core.robot.normalization import DEFAULT_ALPHA, Normalizer, Profile
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
-from emo_nodekit.messages import floats, landmark_points, nanoseconds, stages
+from emo_nodekit.messages import floats, landmark_points, nanoseconds, stages, static_points
 from emo_nodekit.parameters import ROBOT, Parameter, Value
 from emo_nodekit.running import run
 
@@ -26,9 +26,11 @@ PARAMETERS = (
     Parameter(
         "static_face",
         "",
-        "the human's resting face (.npz of `emo track`); empty: the canonical face",
+        "the human's resting face (.npz of `emo track`) where the frames do not tell it; "
+        "empty: the canonical face",
+        dynamic=True,
     ),
-    Parameter("alpha", DEFAULT_ALPHA, "scale of all displacements", 0.0, 2.0),
+    Parameter("alpha", DEFAULT_ALPHA, "scale of all displacements", 0.0, 2.0, dynamic=True),
 )
 
 
@@ -43,20 +45,34 @@ class NormalizationNode(Node):
     ) -> None:
         super().__init__("normalization", **placed(namespace, parameters, remappings))
         self._kit = Kit(self, PARAMETERS)
-        face = self._kit.text("static_face")
         robot = RobotDescription.load(self._kit.text("robot"))
-        self._normalize = Normalizer(
-            load_face(face) if face else canonical_face(),
-            Profile.load(models_dir() / robot.inverse_model / "profile.npz"),
-            self._kit.number("alpha"),
-        )
+        self._profile = Profile.load(models_dir() / robot.inverse_model / "profile.npz")
+        self._change()
         self._publisher = self.create_publisher(FaceLandmarks, "robot_landmarks", qos.FRAMES)
         self._kit.subscribe(FaceLandmarks, "landmarks", self._on_landmarks, qos.FRAMES)
+        self._kit.on_change(self._change)
+
+    def _change(self) -> None:
+        """At the start, and when a parameter changes."""
+        face = self._kit.text("static_face")
+        self._own_static = load_face(face) if face else canonical_face()
+        self._normalize = Normalizer(self._own_static, self._profile, self._kit.number("alpha"))
+        self._static = b""  # as the frames tell it; they have not yet
+
+    def _follow_person(self, source: FaceLandmarks) -> None:
+        """Take the face at rest over where it is another than the last frame's."""
+        told = bytes(source.static_points)
+        if told == self._static:
+            return
+        static = static_points(source, NUM_LANDMARKS, 3)
+        self._normalize.set_static(self._own_static if static is None else static)
+        self._static = told
 
     def _on_landmarks(self, source: FaceLandmarks) -> None:
         self._kit.health.follow(source.frame)
         points = floats([])
-        if source.valid:
+        if len(source.points):
+            self._follow_person(source)
             points = floats(self._normalize(landmark_points(source, NUM_LANDMARKS, 3)))
         now = self._kit.now()
         message = FaceLandmarks(

@@ -81,6 +81,14 @@ class PersonStream:
         self._gaze.reset()
         self._time_s = None
 
+    def expect(self, static_face: ArrayLike | None) -> None:
+        """From now on this person is known, and taken to be in view; None: nobody is known.
+
+        Raises:
+            ValueError: not one finite face (478, 3).
+        """
+        self._rest.give(static_face)
+
     def capture(self) -> None:
         """Take the next calm second (or the calmest of two seconds) as the person's face at rest.
 
@@ -121,15 +129,19 @@ class _Rest:
     """
 
     def __init__(self, given: ArrayLike | None) -> None:
-        self._given = None if given is None else np.asarray(given, np.float32)
-        if self._given is not None and (
-            self._given.shape != (NUM_LANDMARKS, 3) or not np.isfinite(self._given).all()
-        ):
-            raise ValueError(f"static_face: expected one finite face ({NUM_LANDMARKS}, 3)")
         self._capture = StaticCapture()
         self._moment = StaticCapture(MOMENT_S, MOMENT_MM)
         self._own, self._shown = _Glide(), _Glide()
+        self._given = _face(given)
+        self._looked: list[Array] | None = []  # skulls, until it is told who it is
         self.reset()
+
+    def give(self, given: ArrayLike | None) -> None:
+        """Another person is known, and taken to be in view."""
+        self._given = _face(given)
+        if self._given is not None:
+            self._settle(self._given)
+            self._looked, self._looked_s = [], 0.0
 
     def reset(self) -> None:
         """Nobody is known but who was given."""
@@ -161,7 +173,7 @@ class _Rest:
         self._moment.reset()
         self._settled = False  # no better face at rest is looked for
         self._seen_s = self._asked_s = self._away_s = 0.0
-        self._looked: list[Array] | None = []
+        self._looked = []
         self._looked_s = 0.0
 
     def feed(self, seen: Seen, dt_s: float) -> Array | None:
@@ -247,6 +259,13 @@ class _Rest:
                 self._shown.clear()
             self._shown.aim(self._own.goal)
         return self._shown.value
+
+
+def _face(given: ArrayLike | None) -> Array | None:
+    face = None if given is None else np.asarray(given, np.float32)
+    if face is not None and (face.shape != (NUM_LANDMARKS, 3) or not np.isfinite(face).all()):
+        raise ValueError(f"expected one finite face ({NUM_LANDMARKS}, 3), got {face.shape}")
+    return face
 
 
 def _unlike(skull: Array, face: Array) -> float:

@@ -119,7 +119,12 @@ class Mimic:
             self._tracker = None
 
     def reset(self) -> None:
-        """A new stream: forget everybody but a person who was given."""
+        """A new stream: forget everybody but a person who was given.
+
+        A finder that was given is its owner's to reset.
+        """
+        if self._tracker is not None:
+            self._tracker.reset()
         self._person.reset()
         self._foresight.reset()
 
