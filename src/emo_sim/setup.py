@@ -14,11 +14,12 @@ setup(
     zip_safe=False,
     maintainer="emo developers",
     maintainer_email="emo@example.org",
-    description="The simulated robot as its camera sees it.",
+    description="The simulated robot: servos behind ROS topics, and what its camera sees.",
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
             "robot_view = emo_sim.robot_view:main",
+            "sim_robot = emo_sim.sim_robot:main",
         ],
     },
 )

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
-from emo_core.robot.description import FAKE_PORT, RobotDescription
+from emo_core.robot.description import RobotDescription
 
 
 class Claim:
     """Held from construction until `release`. No ROS.
 
-    Servos that exist in this process alone (simulated ones, or behind a fake port) need no lock.
+    Servos that exist in this process alone (simulated ones, or behind a fake port) need no lock,
+    and topics are no device: their bus sees for itself who else commands.
     For others a locked file in the system's temporary folder keeps the positions sent last, in
     memory shared with the disk's cache: they cost nothing to write and are there after `kill -9`.
 
@@ -34,7 +35,7 @@ class Claim:
         self._file: BinaryIO | None = None
         self.positions: NDArray[np.float64] = np.full(len(description.motors), np.nan)
         bus = description.bus
-        if bus.kind == "sim" or bus.port == FAKE_PORT:
+        if not bus.is_device:
             return
         port = os.path.realpath(bus.port).strip("/").replace("/", "-")
         path = Path(tempfile.gettempdir()) / f"emo-{os.getuid()}-{port}.lock"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rclpy.node import Node
 
 from emo_core.errors import EmoError
-from emo_core.robot.bus import ServoBus
+from emo_core.robot.bus import ServoBus, make_bus
 from emo_core.robot.description import RobotDescription
 from emo_motor_drivers.door import Answer, Door
 from emo_motor_drivers.head import TROUBLE, Head
@@ -45,9 +45,9 @@ class Shared:
         if self._made is None:
             description = RobotDescription.load(robot)
             journal = Journal(kit.trace_dir, description.names, kit.now)
-            head = Head(description, self._bus)
-            head.listeners.append(journal.step)
             domain, namespace = node.context.get_domain_id(), node.get_namespace().rstrip("/")
+            head = Head(description, self._bus or make_bus(description, namespace=namespace))
+            head.listeners.append(journal.step)
 
             def act(stop: bool) -> Answer:
                 return Answer(description.name, domain, namespace, *self.estop(stop))

@@ -35,7 +35,7 @@ class Spinner:
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._nodes = list(nodes)
-        self._executors = [SingleThreadedExecutor() for _ in nodes]
+        self._executors = [SingleThreadedExecutor(context=node.context) for node in nodes]
         self._threads: list[threading.Thread] = []
         self._ended: list[threading.Event] = []
         # Work for an idle executor, so that it looks up; shutting it down under its own feet fails.

@@ -124,11 +124,11 @@ def _check_camera(args: argparse.Namespace) -> None:
 
 def _check_robot(name: str) -> None:
     from emo_core.robot.bus import make_bus
-    from emo_core.robot.description import FAKE_PORT, RobotDescription
+    from emo_core.robot.description import RobotDescription
     from emo_motor_drivers.claim import Claim
 
     robot = RobotDescription.load(name)
-    if robot.bus.kind == "sim" or robot.bus.port == FAKE_PORT:
+    if not robot.bus.is_device:
         return
     claim = Claim(robot)
     try:

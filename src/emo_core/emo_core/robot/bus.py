@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Protocol
@@ -29,6 +30,8 @@ _BUSES = {
     "dynamixel": "emo_core.robot.buses.dynamixel:DynamixelBus",
     "feetech": "emo_core.robot.buses.feetech:FeetechBus",
     "pca9685": "emo_core.robot.buses.pca9685:Pca9685Bus",
+    # The one that needs ROS, and lives where ROS is.
+    "ros": "emo_motor_drivers.ros_bus:RosBus",
 }
 _FAKES = {
     "lx": "emo_core.robot.buses.fake_lx:FakeLx",
@@ -36,6 +39,7 @@ _FAKES = {
     "dynamixel": "emo_core.robot.buses.fake_dynamixel:FakeDynamixel",
     "feetech": "emo_core.robot.buses.fake_feetech:FakeFeetech",
     "pca9685": "emo_core.robot.buses.fake_pca9685:FakePca9685",
+    "ros": "emo_sim.sim_robot:FakeRos",
 }
 
 
@@ -137,20 +141,25 @@ class ServoBus(ABC):
 
 
 def make_bus(
-    description: RobotDescription, clock: Callable[[], float] = time.monotonic
+    description: RobotDescription,
+    clock: Callable[[], float] = time.monotonic,
+    namespace: str = "",
 ) -> ServoBus:
     """The bus that the robot's file asks for, not yet open.
 
     Args:
         description: the robot.
         clock: seconds; only simulated servos read it.
+        namespace: of the robot's ROS topics, where its bus is made of them.
     """
     kind = description.bus.kind
     if kind == "sim":
         from emo_core.robot.sim.servos import SimBus  # buses import this module
 
         return SimBus(description, clock)
-    bus: Callable[[RobotDescription], ServoBus] = _load(_BUSES[kind])
+    bus: Callable[..., ServoBus] = _load(_BUSES[kind])
+    if kind == "ros":
+        bus = partial(bus, namespace=namespace)
     if description.bus.port == FAKE_PORT:
         return fake_class(kind).attach(bus, description)
     return bus(description)
@@ -179,6 +188,6 @@ def _load(name: str) -> Any:
     try:
         return getattr(import_module(module), attribute)
     except ImportError as error:
-        raise EmoError(
-            f"{module.rsplit('.', 1)[-1]}: {error}: pip install -r requirements/base.txt"
-        ) from error
+        core = module.startswith("emo_core")
+        remedy = "pip install -r requirements/base.txt" if core else "set ROS up: ./emo doctor"
+        raise EmoError(f"{module.rsplit('.', 1)[-1]}: {error}: {remedy}") from error

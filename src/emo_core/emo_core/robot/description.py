@@ -8,6 +8,7 @@ times seconds. Nothing in the code knows how many motors a robot has or what the
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,14 @@ from emo_core.robot.sim.description import Simulator, read_simulator
 
 GROUPS = ("eye", "mouth")
 #: Servo buses that can be asked for; `emo_core.robot.bus.make_bus` makes them.
-BUSES = ("sim", "lx", "maestro", "dynamixel", "feetech", "pca9685")
+BUSES = ("sim", "lx", "maestro", "dynamixel", "feetech", "pca9685", "ros")
 #: As a bus's `port`: servos that exist in memory, behind the real protocol.
 FAKE_PORT = "fake"
 #: Angles of the eyeballs: motors that the inverse model never drives.
 GAZE_AXES = ("yaw", "pitch")
 #: Ways in the picture, in the metric frame's axes.
 WAYS = {"up": (0.0, 1.0), "down": (0.0, -1.0), "left": (-1.0, 0.0), "right": (1.0, 0.0)}
+_TOPIC = re.compile(r"/?[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
 
 Array = NDArray[np.float64]
 
@@ -81,13 +83,18 @@ class BusDescription:
 
     Attributes:
         kind: one of `BUSES`.
-        port: serial device, I2C bus, or `FAKE_PORT`; empty for "sim".
+        port: serial device, I2C bus, prefix of ROS topics, or `FAKE_PORT`; empty for "sim".
         baud: bits per second; 0: the usual one of this kind.
     """
 
     kind: str
     port: str = ""
     baud: int = 0
+
+    @property
+    def is_device(self) -> bool:
+        """Whether the port is a device of this machine, which one process may own."""
+        return self.kind not in ("sim", "ros") and self.port != FAKE_PORT
 
 
 @dataclass(frozen=True)
@@ -209,6 +216,11 @@ class RobotDescription:
         """(..., M) commands -> (..., M) joint angles in rad, for `sensor_msgs/JointState`."""
         low, high = np.array([motor.range_rad for motor in self.motors]).T
         return np.asarray(low + np.asarray(positions, dtype=np.float64) * (high - low))
+
+    def to_commands(self, radians: Array) -> Array:
+        """(..., M) joint angles in rad -> (..., M) commands: `to_radians` the other way round."""
+        low, high = np.array([motor.range_rad for motor in self.motors]).T
+        return np.asarray((np.asarray(radians, dtype=np.float64) - low) / (high - low))
 
     def signature(self) -> str:
         """Hash of what an inverse model depends on: the motors, in order, and their meaning."""
@@ -442,6 +454,8 @@ def _bus(entry: Section) -> BusDescription:
         port=entry.text("port") if entry.has("port") else "",
         baud=entry.integer("baud", 1200, 10_000_000) if entry.has("baud") else 0,
     )
+    if bus.kind == "ros" and not _TOPIC.fullmatch(bus.port):
+        raise entry.error("port", f"is '{bus.port}'", "give a prefix of ROS topics, like 'robot'")
     entry.done()
     return bus
 
