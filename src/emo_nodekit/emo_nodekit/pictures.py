@@ -37,7 +37,7 @@ def picture_of(message: Message) -> Picture | None:
 
 
 class Pictures:
-    """Subscribes the newest of a topic's pictures, compressed ones or raw.
+    """Subscribes a topic's pictures, compressed ones or raw.
 
     Args:
         topic: `image`; compressed ones are on `image/compressed`.
@@ -56,10 +56,8 @@ class Pictures:
         self._kit, self._callback = kit, callback
         self._topic = f"{topic}/compressed" if compressed else topic
         self._last = 0
-        kind = CompressedImage if compressed else Image
-        self._subscription = node.create_subscription(
-            kind, self._topic, self._on_message, qos.IMAGE
-        )
+        kind, depth = (CompressedImage, qos.PACKED) if compressed else (Image, qos.IMAGE)
+        self._subscription = node.create_subscription(kind, self._topic, self._on_message, depth)
 
     def _on_message(self, message: Message, info: Any) -> None:
         # The publisher's own count, where this ROS tells it. A new publisher begins again.
