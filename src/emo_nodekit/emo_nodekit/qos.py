@@ -18,6 +18,9 @@ FRAMES = _profile(25, ReliabilityPolicy.RELIABLE)
 STATES = _profile(20, ReliabilityPolicy.RELIABLE)
 #: Pictures: only the newest. Reliable, since best effort loses most large messages.
 IMAGE = _profile(1, ReliabilityPolicy.RELIABLE)
+#: Packed pictures are small: in a stall of some images none is lost, since the tracker, several
+#: times as fast as a camera, is soon at the newest again.
+PACKED = _profile(5, ReliabilityPolicy.RELIABLE)
 #: Who only looks (the dashboard, `./emo top`): a reader that asks for nothing again, and so cannot
 #: cost a publisher anything but the sending.
 GLANCE = _profile(100, ReliabilityPolicy.BEST_EFFORT)
