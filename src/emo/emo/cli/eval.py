@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from emo.cli import add_json, add_robot, eval_inverse, quiet_native
+from emo.cli import add_json, add_robot, eval_inverse, eval_mimic, quiet_native
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Lipsync, apc, skew, predictive, inverse: each with what it is measured on."""
+    """Lipsync, apc, skew, predictive, inverse, mimic: each with what it is measured on."""
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     lipsync = what.add_parser(
         "lipsync",
@@ -96,7 +96,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "baselines; faces executed again on the simulated robot; and how fast it is.",
     )
     eval_inverse.add_arguments(inverse)
-    for command in (lipsync, apc, skew, predictive, inverse):
+    mimic = what.add_parser(
+        "mimic",
+        help="people mimicked by the simulated robot, both seen by FaceMesh",
+        description="The closed loop: a film of a person, the pipeline, safety layer, simulated "
+        "servos, the robot's picture, FaceMesh. How alike both faces move, and how far ahead of "
+        "plain mimicry the robot is.",
+    )
+    eval_mimic.add_arguments(mimic)
+    for command in (lipsync, apc, skew, predictive, inverse, mimic):
         add_json(command)
         # Also after WHAT, where it is typed; without a default, which would undo the one before.
         command.add_argument(
@@ -114,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
         "skew": _skew,
         "predictive": _predictive,
         "inverse": eval_inverse.run,
+        "mimic": lambda args: eval_mimic.run(args, _progress),
     }
     return commands[args.what](args)
 
