@@ -154,8 +154,7 @@ class DriverNode(LifecycleNode):
         if strange:
             self._kit.health.fault("unknown_motors", f"no motors {', '.join(sorted(strange))}")
         if not any(name in positions for name in self._names):
-            if not message.end_of_stream:  # the end is no frame
-                self._journal.command(self.get_name(), None, message, received)
+            self._journal.command(self.get_name(), None, message, received)
             return
         stamp_ns = nanoseconds(message.header.stamp)
         written = self._head.command(positions, (message.source, message.frame, stamp_ns))

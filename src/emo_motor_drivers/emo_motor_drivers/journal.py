@@ -22,6 +22,8 @@ STAGES = {
     "mimic": ("face_tracking", "predictive_model", "normalization", "inverse_model", "arbiter"),
     "gaze": ("face_tracking", "arbiter"),
 }
+#: Their streams end with a message of its own, which is no frame (lipsync's last frame says so).
+_END_APART = ("mimic", "gaze")
 #: Columns of latency.csv: the stages of all sources, each before those that may follow it.
 COLUMNS = (
     "speech_features",
@@ -93,6 +95,8 @@ class Journal:
                     target = nanoseconds(message.target_time)
                     about = f"{message.source},{message.frame},{seconds(stamp)},{seconds(target)}"
                     self._sent.write(_row(time_ns, about, written))
+            if message.end_of_stream and message.source in _END_APART:
+                return
             columns = (*COLUMNS, "received", "written")
             times = (f"{ages[column]:.4f}" if column in ages else "" for column in columns)
             self._latency.write(f"{row},{','.join(times)}")
