@@ -57,3 +57,9 @@ def _uses(text: str, package: str) -> list[str]:
         name = "std_msgs/Header" if match[1] == "Header" else match[1]
         found.append(name if "/" in name else f"{package}/{name}")
     return found
+
+
+def bare(text: str) -> str:
+    """A definition without comments and blanks: two that mean the same bytes are equal."""
+    lines = (" ".join(line.split("#")[0].split()) for line in text.splitlines())
+    return "\n".join(line for line in lines if line)

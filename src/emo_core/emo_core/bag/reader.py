@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import array
 import struct
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from mcap.exceptions import EndOfFile, McapError
 from mcap.records import Channel, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
@@ -41,8 +43,10 @@ class Bag:
 
     Attributes:
         info: what emo wrote beside the messages; empty for a recording of `ros2 bag`.
-        types: topic -> type, of the topics read so far.
-        damage: where reading had to end early, in words; empty while all is well.
+        types: topic -> type.
+        log_ns: topic -> when each of its messages was received, int64 (n,).
+        sizes: topic -> bytes of all its messages.
+        damage: where reading has to end early, in words; empty: the recording is whole.
 
     Args:
         path: the recording's folder, or one MCAP file of it.
@@ -60,14 +64,17 @@ class Bag:
         self._decoders: dict[str, Any] = {}
         self._factory = DecoderFactory()
         self._files = _files(self.path)
-        if next(self.messages(), None) is None:
-            raise EmoError(
-                f"{self.path} holds no message{': ' if self.damage else ''}{self.damage}"
-            )
+        times: dict[str, array.array[int]] = {}
+        self.sizes: dict[str, int] = {}
+        for raw in self.messages():
+            times.setdefault(raw.topic, array.array("q")).append(raw.log_ns)
+            self.sizes[raw.topic] = self.sizes.get(raw.topic, 0) + len(raw.data)
+        self.log_ns = {topic: np.frombuffer(each, np.int64) for topic, each in times.items()}
+        if not times:
+            raise EmoError(f"{self.path} holds no message. {self.damage}".rstrip())
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[Raw]:
         """The messages of `topics` (of all: None) in the order in which they were recorded."""
-        self.damage = ""
         for path in self._files:
             yield from self._of_file(path, topics)
 
@@ -102,6 +109,10 @@ class Bag:
             self.damage = f"{path.name} is damaged ({error}): read up to there"
         except OSError as error:
             raise EmoError(f"cannot read {path} ({error.strerror})") from error
+
+    def definition(self, topic: str) -> str:
+        """The definition of a topic's messages, as recorded; empty where there is none."""
+        return self._schemas[topic].data.decode()
 
     def decode(self, raw: Raw) -> Any:
         """The message's fields as attributes, by the definition in the recording.

@@ -1,0 +1,208 @@
+"""A recording through the live nodes again: what any stage was given, and what comes out now.
+
+Feeds the recorded input of each pipeline to the very nodes of the live graph, as fast as they
+work (or at --rate), and compares each pipeline's motor commands with those of the recording:
+they are equal bit for bit as long as code, models and options are the same. With --with (other
+options) or --against (another recording, say of a replay) a report tells two runs apart:
+compare.md, .json, .png and .mp4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emo.cli import EXIT_ERROR, EXIT_INTERRUPTED, add_json, checkout
+from emo_core.errors import EmoError
+
+if TYPE_CHECKING:
+    from emo.replay import Outcome, Plan
+    from emo_core.bag import Bag
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("bag", metavar="BAG", help="a recording (--record)")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        default="",
+        metavar="TOPIC",
+        help="feed this topic, say lipsync/landmarks; default: each pipeline's first",
+    )
+    parser.add_argument(
+        "--rate", type=_rate, default=0.0, metavar="R", help="times real time; default: full speed"
+    )
+    parser.add_argument(
+        "--with",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="another value of an option of the graph (lookahead, mouth_gain, predict, robot, ...)",
+    )
+    parser.add_argument(
+        "--against", metavar="OTHER", help="compare with another recording's commands"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="leave the replay as a recording, and commands.csv"
+    )
+    add_json(parser)
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0.01 <= value <= 1000.0:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.01 and 1000")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay, compare, report."""
+    import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
+    from emo import replay
+    from emo_core.bag import Bag
+
+    bag = Bag(args.bag)
+    against = Bag(args.against) if args.against else None
+    compared = bool(args.settings or against)
+    out = Path(args.out or "out/replay").resolve() if args.out or compared else None
+    options = replay.changed(replay.recorded_options(bag), args.settings)
+    chosen = replay.plan(bag, options, args.start, str(out or ""))
+    if out is not None:
+        _make_room(out)
+    from emo.ros_setup import enter_ros
+
+    enter_ros(checkout(), Path(sys.prefix))
+    outcomes, seconds, stopped = _replay(bag, chosen, args, out)
+    length = _length(bag, chosen)
+    figures: dict[str, Any] = {
+        "input_s": round(length, 3),
+        "took_s": round(seconds, 3),
+        "speed": round(length / seconds, 2),
+        "damage": bag.damage,
+        "pipelines": {name: asdict(each) for name, each in outcomes.items()},
+    }
+    if stopped:
+        return EXIT_INTERRUPTED
+    if compared and out is not None:
+        figures["compared"] = _compare(bag, against, chosen, out)
+    _report(figures, outcomes, args, out)
+    same = compared or all(each.same for each in outcomes.values())
+    return 0 if same else EXIT_ERROR
+
+
+def _make_room(out: Path) -> None:
+    """The folder, rid of an earlier replay's recording.
+
+    Raises:
+        EmoError: it cannot be written.
+    """
+    import shutil
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for old in out.glob("**/commands.csv"):
+            old.unlink()
+        if (out / "bag").exists():
+            shutil.rmtree(out / "bag")
+    except OSError as error:
+        raise EmoError(
+            f"cannot write to {out} ({error.strerror}): choose another folder with --out"
+        ) from None
+
+
+def _replay(
+    bag: Bag, chosen: Plan, args: argparse.Namespace, out: Path | None
+) -> tuple[dict[str, Outcome], float, bool]:
+    """Outcome by pipeline, seconds it took, whether a signal ended it."""
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from emo import replay
+    from emo.cli._live import alone
+    from emo_nodekit.running import stop_event
+
+    replay.check_types(bag, [chosen.name(topic) for topic in chosen.fed.values()])
+    stop = stop_event()
+    with alone(chosen.options.namespace):
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        results = replay.Results(bag, chosen, out and out / "bag")
+        try:
+            messages = replay.inputs(bag, chosen)
+            seconds = replay.run(chosen, messages, bag.types, results, args.rate, stop.is_set)
+        finally:
+            rclpy.try_shutdown()
+            results.close()
+    outcomes = {}
+    for name in chosen.fed:
+        topic = chosen.name(replay.COMMANDS[name])
+        recorded = (bag.decode(raw) for raw in bag.messages([topic]))
+        outcomes[name] = replay.outcome(recorded, results.commands[topic])
+    return outcomes, seconds, stop.is_set()
+
+
+def _length(bag: Bag, chosen: Plan) -> float:
+    """Seconds of input that were fed."""
+    times = [bag.log_ns[chosen.name(topic)] for topic in chosen.fed.values()]
+    return float(max(each[-1] for each in times) - min(each[0] for each in times)) * 1e-9
+
+
+def _compare(bag: Bag, against: Bag | None, chosen: Plan, out: Path) -> dict[str, Any]:
+    """The reports of all pipelines."""
+    from emo.replay import COMMANDS, LANDMARKS
+    from emo_core.bag import Bag as Recording
+    from emo_core.bag.tracks import sound, track
+    from emo_core.evaluation import compare
+    from emo_core.robot.description import RobotDescription
+
+    replayed = Recording(out / "bag")
+    heard = sound(bag, chosen.name("audio"))
+    results = {}
+    for pipeline in chosen.fed:
+        folder = out if len(chosen.fed) == 1 else out / pipeline
+        folder.mkdir(exist_ok=True)
+        topics = chosen.name(COMMANDS[pipeline]), chosen.name(LANDMARKS[pipeline])
+        other = against or bag
+        first = track(other, other.path.name if against else "recorded", *topics, heard.start_ns)
+        second = track(replayed, "replayed", *topics, heard.start_ns)
+        figures = compare.compare(first, second)
+        robot = RobotDescription.load(chosen.options.robot)
+        compare.write(first, second, figures, robot, heard.samples, folder)
+        results[pipeline] = figures
+    return results
+
+
+def _report(
+    figures: dict[str, Any],
+    outcomes: dict[str, Outcome],
+    args: argparse.Namespace,
+    out: Path | None,
+) -> None:
+    if args.json:
+        print(json.dumps({**figures, "out": str(out or "")}, indent=2))
+        return
+    if figures["damage"]:
+        print(f"{args.bag}: {figures['damage']}")
+    print(
+        f"{figures['input_s']:.2f} s of input in {figures['took_s']:.2f} s "
+        f"({figures['speed']:.1f} x real time)"
+    )
+    for name, each in outcomes.items():
+        total = each.equal + each.different + each.missing
+        print(f"{name}: {each.equal} of {total} motor commands equal bit for bit"
+              + (f"; {each.different} differ" if each.different else "")
+              + (f"; {each.missing} were not made again" if each.missing else "")
+              + (f"; {each.added} more, which the recorded run lost" if each.added else "")
+              + (f". The first: that of {each.first}" if each.first else ""))  # fmt: skip
+    for name, each in figures.get("compared", {}).items():
+        print(
+            f"{name} against {args.against or 'the recording'}: all motors rms "
+            f"{each['all_motors_rms']} of the stroke over {each['frames']} frames"
+        )
+    if out is not None:
+        print(f"  {out}")

@@ -1,0 +1,362 @@
+"""A recording through the live nodes again: the same messages in, compared with what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from emo.graph import Process, build_graph
+from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
+from emo_core.bag import Bag, BagWriter, Raw, Topic
+from emo_core.bag.definitions import bare, definition
+from emo_core.errors import EmoError
+
+#: Which node reads each topic of a pipeline, in the order of the way.
+READERS: dict[str, dict[str, str]] = {
+    LIPSYNC: {
+        "audio": "speech_features",
+        "speech_features": "audio2landmark",
+        "lipsync/landmarks": "normalization",
+        "lipsync/robot_landmarks": "inverse_model",
+    },
+    MIMIC: {
+        "image/compressed": "face_tracking",
+        "mimic/landmarks": "predictive_model",
+        "mimic/predicted": "normalization",
+        "mimic/robot_landmarks": "inverse_model",
+    },
+}
+#: What a pipeline ends in.
+COMMANDS = {pipeline: f"{pipeline}/motor_command" for pipeline in READERS}
+#: Its human landmarks, as they come to the robot.
+LANDMARKS = {LIPSYNC: "lipsync/landmarks", MIMIC: "mimic/predicted"}
+#: Of each consumed image, its landmarks have the stamp: the tracker leaves out what comes too fast.
+_CONSUMED_BY_STAMP = {"image/compressed": "mimic/landmarks"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is fed, and which nodes work on it.
+
+    Attributes:
+        options: of the graph.
+        fed: the topic fed, of each pipeline, relative to the robot.
+        nodes: the entries of the graph that run.
+    """
+
+    options: GraphOptions
+    fed: dict[str, str]
+    nodes: list[Process]
+
+    def name(self, topic: str) -> str:
+        """A topic's full name."""
+        place = self.options.namespace.strip("/")
+        return f"/{place}/{topic}" if place else f"/{topic}"
+
+
+def recorded_options(bag: Bag) -> GraphOptions:
+    """The options of the graph that was recorded, as far as this version knows them."""
+    try:
+        values = json.loads(bag.info.get("graph") or "{}")
+    except json.JSONDecodeError as error:
+        raise EmoError(f"{bag.path}: what it says of its graph cannot be read ({error})") from error
+    known = {option.name for option in fields(GraphOptions)}
+    options = GraphOptions(**{name: value for name, value in values.items() if name in known})
+    kept = bag.path / Path(options.static_face).name
+    if options.static_face and kept.is_file():
+        options = replace(options, static_face=str(kept))
+    return options
+
+
+def changed(options: GraphOptions, settings: Iterable[str]) -> GraphOptions:
+    """The options with some of them set, each as `name=value`.
+
+    Raises:
+        EmoError: no such option, or not such a value.
+    """
+    types = {option.name: type(option.default) for option in fields(GraphOptions)}
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if name not in types or not equals:
+            raise EmoError(f"--with {setting}: give OPTION=VALUE, OPTION one of {', '.join(types)}")
+        try:
+            values[name] = text.lower() == "true" if types[name] is bool else types[name](text)
+        except ValueError:
+            raise EmoError(f"--with {setting}: {text} is no {types[name].__name__}") from None
+    return replace(options, **values)
+
+
+def plan(bag: Bag, options: GraphOptions, start: str, out: str) -> Plan:
+    """Which nodes a replay takes.
+
+    Args:
+        start: the topic to feed; empty: the first of each pipeline in the recording.
+        out: folder for the nodes' own records; empty: none.
+
+    Raises:
+        EmoError: the recording does not hold what is to be fed.
+    """
+    options = replace(
+        options, out=out, record=False, view=False, port=0, use_sim_time=False, source="topic",
+        camera="topic",
+    )  # fmt: skip
+    place = f"/{options.namespace.strip('/')}/" if options.namespace.strip("/") else "/"
+    held = {name.removeprefix(place) for name in bag.types}
+    fed: dict[str, str] = {}
+    for pipeline, readers in READERS.items():
+        wanted = [start.removeprefix(place).lstrip("/")] if start else list(readers)
+        topic = next((each for each in wanted if each in readers and each in held), None)
+        if topic is not None:
+            fed[pipeline] = topic
+    if not fed:
+        known = ", ".join(topic for readers in READERS.values() for topic in readers)
+        raise EmoError(
+            f"{bag.path} does not hold {start or 'any input of a pipeline'} (in /{place.strip('/')}"
+            f"): give --from one of {known}"
+        )
+    options = replace(options, pipeline=BOTH if len(fed) > 1 else next(iter(fed)))
+    nodes = []
+    for pipeline, topic in fed.items():
+        readers = READERS[pipeline]
+        first = list(readers).index(topic)
+        for executable in list(readers.values())[first:]:
+            nodes += [entry for entry in build_graph(options) if _is(entry, executable, pipeline)]
+    return Plan(options, fed, nodes)
+
+
+def _is(entry: Process, executable: str, pipeline: str) -> bool:
+    """Whether an entry is a pipeline's: two of the executables run once for each."""
+    shared = executable in ("normalization", "inverse_model")
+    own = entry.namespace.split("/")[-1] == pipeline
+    return entry.executable == executable and (own or not shared)
+
+
+def inputs(bag: Bag, chosen: Plan) -> Iterable[Raw]:
+    """The messages to feed, in their order: those that the recorded run worked on."""
+    topics = [chosen.name(topic) for topic in chosen.fed.values()]
+    stamps: dict[str, set[tuple[int, int]]] = {}
+    for topic in chosen.fed.values():
+        followed = chosen.name(_CONSUMED_BY_STAMP.get(topic, ""))
+        if topic in _CONSUMED_BY_STAMP and followed in bag.types:
+            stamps[chosen.name(topic)] = {_stamp(raw) for raw in bag.messages([followed])}
+    for raw in bag.messages(topics):
+        used = stamps.get(raw.topic)
+        if used is None or _stamp(raw) in used:
+            yield raw
+
+
+def _stamp(raw: Raw) -> tuple[int, int]:
+    """header.stamp of a message that begins with a header: right after the four bytes of CDR."""
+    order = "little" if raw.data[1] & 1 else "big"
+    head = raw.data[4:12]
+    return int.from_bytes(head[:4], order, signed=True), int.from_bytes(head[4:], order)
+
+
+def prefixes() -> list[Path]:
+    """Where messages are installed."""
+    return [Path(each) for each in os.environ["AMENT_PREFIX_PATH"].split(os.pathsep) if each]
+
+
+def check_types(bag: Bag, topics: Iterable[str]) -> None:
+    """The recorded messages must be the ones this version has.
+
+    Raises:
+        EmoError: a definition has changed since the recording.
+    """
+    for topic in topics:
+        recorded = bag.definition(topic)
+        if recorded and bare(recorded) != bare(definition(bag.types[topic], prefixes())):
+            raise EmoError(
+                f"{bag.path} was recorded with another {bag.types[topic]} than this version has: "
+                "replay it with the version that recorded it, or from a later topic"
+            )
+
+
+@dataclass
+class Outcome:
+    """One pipeline's commands, recorded and replayed.
+
+    Attributes:
+        equal: commands that are equal bit for bit.
+        different: that are not; the first of them in words.
+        missing: recorded, and not made again.
+        added: made now, where the recorded run had lost a message on the way.
+    """
+
+    equal: int = 0
+    different: int = 0
+    missing: int = 0
+    added: int = 0
+    first: str = field(default="")
+
+    @property
+    def same(self) -> bool:
+        """Whether each recorded command was made again."""
+        return self.equal > 0 and not self.different and not self.missing
+
+
+#: What of a command must be the same; `stage_ms` tells when it was made, which is another time now.
+_FIELDS = ("target_time", "source", "names", "positions", "valid", "active", "end_of_stream")
+
+
+def outcome(recorded: Iterable[Any], replayed: Iterable[Any]) -> Outcome:
+    """Compare MotorCommands (any object with their fields), matched by their stamps."""
+    again: dict[tuple[int, int], list[Any]] = {}
+    for command in replayed:
+        again.setdefault(_time(command.header.stamp), []).append(command)
+    result = Outcome()
+    for command in recorded:
+        stamp = _time(command.header.stamp)
+        if not again.get(stamp):
+            result.missing += 1
+            result.first = result.first or f"{_seconds(stamp)} s was not made again"
+            continue
+        twin = again[stamp].pop(0)
+        unequal = [name for name in _FIELDS if _plain(command, name) != _plain(twin, name)]
+        if unequal:
+            result.different += 1
+            result.first = result.first or f"{_seconds(stamp)} s differs in {', '.join(unequal)}"
+        else:
+            result.equal += 1
+    result.added = sum(len(rest) for rest in again.values())
+    return result
+
+
+def _time(stamp: Any) -> tuple[int, int]:
+    return stamp.sec, stamp.nanosec
+
+
+def _seconds(stamp: tuple[int, int]) -> str:
+    return f"{stamp[0]}.{stamp[1]:09d}"
+
+
+def _plain(command: Any, name: str) -> Any:
+    value = getattr(command, name)
+    if name == "target_time":
+        return _time(value)
+    return list(value) if name in ("names", "positions") else value
+
+
+class Results:
+    """Takes what a replay makes: the commands, and everything as a recording of its own.
+
+    A message of that recording has the time of the input that set it off: two replays of the same
+    input differ in nothing but `stage_ms`.
+
+    Args:
+        folder: of the recording; None: none is made.
+
+    Attributes:
+        commands: topic -> MotorCommands of each pipeline that is replayed.
+    """
+
+    def __init__(self, bag: Bag, chosen: Plan, folder: Path | None) -> None:
+        self.commands: dict[str, list[Any]] = {
+            chosen.name(COMMANDS[pipeline]): [] for pipeline in chosen.fed
+        }
+        self._bag = bag
+        self._writer: BagWriter | None = None
+        if folder is not None:
+            info = {**bag.info, "graph": json.dumps(asdict(chosen.options))}
+            self._writer = BagWriter(folder, info)
+        self._topics: dict[str, Topic] = {}
+        self._now_ns = 0
+
+    def feed(self, raw: Raw) -> None:
+        """The message that comes next to the nodes."""
+        self._now_ns = raw.log_ns
+        if self._writer is None:
+            return
+        if raw.topic not in self._topics:
+            kind = self._bag.types[raw.topic]
+            self._topics[raw.topic] = Topic(raw.topic, kind, self._bag.definition(raw.topic))
+        self._writer.write(self._topics[raw.topic], raw.log_ns, raw.publish_ns, 0, raw.data)
+
+    def add(self, topic: str, message: Any) -> None:
+        """What a node published."""
+        if topic in self.commands:
+            self.commands[topic].append(message)
+        if self._writer is None:
+            return
+        from rclpy.serialization import serialize_message
+
+        if topic not in self._topics:
+            kind = f"{type(message).__module__.split('.')[0]}/msg/{type(message).__name__}"
+            self._topics[topic] = Topic(topic, kind, definition(kind, prefixes()))
+        data = serialize_message(message)
+        self._writer.write(self._topics[topic], self._now_ns, self._now_ns, 0, data)
+
+    def close(self) -> None:
+        """Put everything on disk."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def run(
+    chosen: Plan,
+    messages: Iterable[Raw],
+    types: Mapping[str, str],
+    results: Results,
+    rate: float,
+    stopped: Callable[[], bool],
+) -> float:
+    """Feed the messages to the nodes and wait until everything is handled.
+
+    Args:
+        types: topic -> type, as in `Bag.types`.
+        results: takes what is fed, and what the nodes publish.
+        rate: times real time; 0: as fast as the nodes can.
+        stopped: whether to end early.
+
+    Returns:
+        Seconds it took, without the nodes' start.
+
+    Raises:
+        EmoError: a node cannot start, or a message was lost.
+    """
+    from rclpy.node import Node
+
+    from emo.composed import Composed
+    from emo.lockstep import Lockstep
+    from emo_nodekit import qos
+    from emo_recorder.offered import message_class
+
+    composed = Composed(chosen.nodes)
+    feeder = Node("replay", namespace=chosen.options.namespace)
+    with contextlib.ExitStack() as stack:
+        stack.callback(feeder.destroy_node)
+        stack.push(composed)  # ended with it; its own threads are not started
+        publishers = {}
+        for topic in chosen.fed.values():
+            kind = message_class(types[chosen.name(topic)])
+            publishers[chosen.name(topic)] = feeder.create_publisher(kind, topic, qos.STREAM)
+        lockstep = Lockstep([feeder], composed.nodes, results.add)
+        _await_listeners(publishers.values(), stopped)
+        started, first_ns = time.monotonic(), None
+        for raw in messages:
+            first_ns = raw.log_ns if first_ns is None else first_ns
+            due = started + (raw.log_ns - first_ns) * 1e-9 / rate if rate else 0.0
+            while (left := due - time.monotonic()) > 0 and not stopped():
+                time.sleep(min(left, 0.1))
+            if stopped():
+                break
+            results.feed(raw)
+            publishers[raw.topic].publish(raw.data)
+            lockstep.settle()
+        return time.monotonic() - started
+
+
+def _await_listeners(publishers: Iterable[Any], stopped: Callable[[], bool]) -> None:
+    for publisher in publishers:
+        deadline = time.monotonic() + 30.0
+        while not publisher.get_subscription_count() and not stopped():
+            if time.monotonic() > deadline:
+                raise EmoError(f"nobody listens to {publisher.topic_name} within 30 s")
+            time.sleep(0.01)

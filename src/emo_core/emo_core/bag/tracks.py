@@ -1,0 +1,93 @@
+"""What a recording holds of the graph's own messages, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_core.bag.reader import Bag
+from emo_core.errors import EmoError
+from emo_core.evaluation.compare import Track
+from emo_core.face.topology import NUM_LANDMARKS
+from emo_core.rates import SAMPLE_RATE
+
+
+def nanoseconds(stamp: Any) -> int:
+    """A message's stamp, ns."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A recorded audio topic: samples (n,), and the time of the first one in ns."""
+
+    samples: NDArray[np.float32]
+    start_ns: int
+
+
+def sound(bag: Bag, topic: str) -> Sound:
+    """A topic of AudioChunk as one piece, gaps as silence; empty where there is none.
+
+    The time line is the sound's own: the samples' numbers, set at the first chunk's stamp. A
+    second stream on the topic begins where its stamp says.
+    """
+    pieces: list[tuple[int, NDArray[np.float32]]] = []
+    start_ns, origin, expected = 0, 0, -1
+    for raw in bag.messages([topic]):
+        chunk = bag.decode(raw)
+        data = np.asarray(chunk.data, np.float32)
+        if not len(data) or chunk.sample_rate != SAMPLE_RATE:
+            continue
+        first_ns = nanoseconds(chunk.header.stamp) - len(data) * 1_000_000_000 // SAMPLE_RATE
+        start_ns = start_ns or first_ns
+        if chunk.first_sample < expected or expected < 0:
+            origin = round((first_ns - start_ns) * SAMPLE_RATE / 1e9) - chunk.first_sample
+        expected = chunk.first_sample + len(data)
+        pieces.append((origin + chunk.first_sample, data))
+    samples = np.zeros(max((at + len(data) for at, data in pieces), default=0), np.float32)
+    for at, data in pieces:
+        samples[max(at, 0) : at + len(data)] = data[max(-at, 0) :]
+    return Sound(samples, start_ns)
+
+
+def track(bag: Bag, name: str, commands: str, landmarks: str, origin_ns: int = 0) -> Track:
+    """One pipeline's commands and faces.
+
+    Args:
+        name: of the run, for people.
+        commands, landmarks: topics of MotorCommand and of human FaceLandmarks.
+        origin_ns: the time that counts as 0; 0: the first command's stamp.
+
+    Raises:
+        EmoError: the recording holds no command of the pipeline.
+    """
+    times: list[int] = []
+    rows: list[list[float]] = []
+    names: tuple[str, ...] = ()
+    for raw in bag.messages([commands]):
+        message = bag.decode(raw)
+        if len(message.positions) and (not names or tuple(message.names) == names):
+            names = tuple(message.names)
+            origin_ns = origin_ns or nanoseconds(message.header.stamp)
+            times.append(nanoseconds(message.target_time))
+            rows.append(list(message.positions))
+    if not rows:
+        raise EmoError(f"{bag.path} holds no motor command on {commands}")
+    face_times: list[int] = []
+    faces: list[NDArray[np.float32]] = []
+    for raw in bag.messages([landmarks]):
+        message = bag.decode(raw)
+        if len(message.points) == 3 * NUM_LANDMARKS:
+            face_times.append(nanoseconds(message.target_time))
+            faces.append(np.asarray(message.points, np.float32).reshape(NUM_LANDMARKS, 3))
+    return Track(
+        name,
+        (np.array(times) - origin_ns) * 1e-9,
+        np.array(rows),
+        names,
+        (np.array(face_times, np.int64) - origin_ns) * 1e-9,
+        np.array(faces, np.float32).reshape(-1, NUM_LANDMARKS, 3),
+    )
