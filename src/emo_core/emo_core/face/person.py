@@ -24,8 +24,8 @@ Image = NDArray[np.uint8]
 #: The first moment in which a face hardly moves will do to begin with, s and mm; who never keeps
 #: still is given the calmest one so far after a longer time, s.
 MOMENT_S, MOMENT_MM, PATIENCE_S = 0.4, 2 * CALM_MM, 2.0
-#: Somebody new, or back after so long, is looked at for so long before it is told who it is, s.
-AWAY_S, LOOK_S = 0.2, 0.3
+#: Somebody new, or back after so long, is looked at for so long before anything is shown, s.
+AWAY_S, LOOK_S = 0.2, 0.12
 #: Mean distance of the skull-fixed points to those of a face at rest, mm: up to the first it is
 #: taken for the same person, beyond the second for another (GRID: the same person's within a clip
 #: 0.45 in 95 %, between clips 0.85; other people's 1.0 at least, 1.4 to 2.2 mostly).
@@ -111,7 +111,7 @@ class PersonStream:
             raise ValueError(f"time must advance: {time_s} s after {self._time_s} s")
         self._time_s = time_s
         captured = self._rest.feed(seen, dt_s)
-        rest = self._rest.own
+        rest = None if self._rest.looking else self._rest.own
         displacement = _NOBODY if rest is None else (seen.metric - rest).astype(np.float32)
         static = self._rest.shown(at_once=self._presence.resting)
         moved, valid = self._presence.feed(displacement, dt_s)
@@ -157,6 +157,11 @@ class _Rest:
     @property
     def own(self) -> Array | None:
         return self._own.value
+
+    @property
+    def looking(self) -> bool:
+        """It is not told yet who came back. Who was given is taken to be there until then."""
+        return self._looked is not None and self._own.goal is not self._given
 
     def ask(self) -> None:
         """The face at rest is to be captured anew."""

@@ -118,6 +118,15 @@ class Mimic:
             self._tracker.close()
             self._tracker = None
 
+    @property
+    def predict(self) -> bool:
+        """Go ahead of the person; may change at any time, without a step."""
+        return self._foresight.enabled
+
+    @predict.setter
+    def predict(self, predict: bool) -> None:
+        self._foresight.enabled = predict
+
     def reset(self) -> None:
         """A new stream: forget everybody but a person who was given.
 
