@@ -23,12 +23,13 @@ pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: 
 import rclpy
 from emo_interfaces.msg import FaceLandmarks, MotorCommand
 from rclpy.node import Node
+from videos import film_a_face
 
 from emo import ros_domain
 from emo.cli._live import alone
 from emo.composed import Composed
 from emo.graph import build_graph
-from emo.latency import summarize
+from emo.latency import first_stamp, summarize
 from emo.options import GraphOptions
 from emo_core.audio.sources import load_audio
 from emo_core.camera.image import as_received
@@ -40,8 +41,7 @@ from emo_core.mimic.pipeline import Mimic
 from emo_core.rates import FPS
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.mapping import LandmarksToMotors
-from emo_core.robot.sim.render import Renderer
-from emo_core.viz.video import VideoWriter
+from emo_core.viz.mimic_film import begun_at
 from emo_nodekit import qos
 from emo_nodekit.messages import nanoseconds
 from emo_nodekit.running import Spinner
@@ -129,21 +129,8 @@ def test_the_live_graph_gives_what_offline_gives(
 
 @pytest.fixture(scope="module")
 def person(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A video of 3 s in which somebody opens the mouth and raises the brows: a rendered face."""
-    robot = RobotDescription.load("emo22")
-    render = Renderer(robot)
-    names = robot.names
-    path = tmp_path_factory.mktemp("person") / "person.mp4"
-    picture = render(robot.neutral)
-    with VideoWriter(path, (picture.shape[1], picture.shape[0]), FPS) as film:
-        for n in range(75):
-            pose = robot.neutral.copy()
-            share = 0.5 - 0.5 * np.cos(2 * np.pi * max(n - 25, 0) / 25)  # a calm second first
-            for name, goal in (("jaw", 0.6), ("brow_inner_right", 0.9)):
-                motor = names.index(name)
-                pose[motor] += share * (goal - pose[motor])
-            film.add_frame(render(pose))
-    return path
+    """A video of 3 s in which somebody opens the mouth and raises a brow."""
+    return film_a_face(tmp_path_factory.mktemp("person") / "person.mp4")
 
 
 def csv_columns(path: Path, names: Sequence[str]) -> np.ndarray:
@@ -216,16 +203,21 @@ def test_one_graph_for_each_domain_and_namespace() -> None:
         pass
 
 
-def emo(*arguments: object) -> subprocess.Popen[str]:
-    """`emo lipsync` as a process of its own, as ./emo starts it."""
+def emo(command: str, *arguments: object) -> subprocess.Popen[str]:
+    """`emo COMMAND` as a process of its own, as ./emo starts it."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
         environment.pop(name, None)
     code = "import sys; from emo.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "lipsync", "--headless", *map(str, arguments)]
+    line = [sys.executable, "-c", code, command, "--headless", *map(str, arguments)]
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+def last_sent(out: Path, robot: RobotDescription) -> np.ndarray:
+    """Where the servos were sent last."""
+    return csv_columns(out / "sent.csv", robot.names)[-1]
 
 
 @pytest.mark.slow
@@ -235,7 +227,7 @@ def test_the_command_speaks_a_recording_and_ends_with_the_face_neutral(
 ) -> None:
     out = tmp_path / "out"
     extra = ["--processes"] if processes else []
-    run = emo(short, "--out", out, "--json", *extra)
+    run = emo("lipsync", short, "--out", out, "--json", *extra)
     stdout, stderr = run.communicate(timeout=60)
     assert run.returncode == 0, stderr
     figures = json.loads(stdout)
@@ -243,11 +235,9 @@ def test_the_command_speaks_a_recording_and_ends_with_the_face_neutral(
     assert json.loads((out / "latency.json").read_text())["frames"] == 51
     assert figures["end_to_end_ms"]["p50"] > 0.0
     robot = RobotDescription.load("sim")
+    np.testing.assert_allclose(last_sent(out, robot), robot.neutral, atol=0.01)
     with (out / "sent.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    last = np.array([float(rows[-1][name]) for name in robot.names])
-    np.testing.assert_allclose(last, robot.neutral, atol=0.01)
-    assert len([row for row in rows if row["source"] == "lipsync"]) == 51
+        assert [row["source"] for row in csv.DictReader(file)].count("lipsync") == 51
     film, speech = load_audio(out / "robot.mp4"), load_audio(short)
     assert len(film) >= len(speech)
     # A busy machine may make the speaker wait a little in a pause, but it plays what it was given.
@@ -261,7 +251,7 @@ def test_sound_meets_lips_in_the_film(tmp_path: Path) -> None:
     pytest.importorskip("mediapipe", reason="FaceMesh is not installed")
     from emo_core.evaluation.skew import skew_of_film
 
-    run = emo(HELLO, "--out", tmp_path)
+    run = emo("lipsync", HELLO, "--out", tmp_path)
     _, stderr = run.communicate(timeout=60)
     assert run.returncode == 0, stderr
     skew = skew_of_film(tmp_path / "robot.mp4", HELLO)
@@ -270,9 +260,50 @@ def test_sound_meets_lips_in_the_film(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("processes", [False, True])
+def test_the_command_mimics_a_video_and_ends_with_the_face_neutral(
+    person: Path, tmp_path: Path, processes: bool
+) -> None:
+    out, robot = tmp_path / "out", RobotDescription.load("emo22")
+    extra = ["--processes"] if processes else []
+    run = emo("mimic", person, "--robot", "emo22", "--out", out, "--json", *extra)
+    stdout, stderr = run.communicate(timeout=90)
+    assert run.returncode == 0, stderr
+    figures = json.loads(stdout)
+    assert figures["frames"] + figures["dropped"] == 75
+    assert figures["frames"] > 60
+    sent = csv_columns(out / "sent.csv", robot.names)
+    assert np.ptp(sent[:, robot.names.index("jaw")]) > 0.2
+    np.testing.assert_allclose(sent[-1], robot.neutral, atol=0.01)
+    start_s = first_stamp(out / "latency.csv", "mimic")
+    assert begun_at(out / "robot.mp4") == pytest.approx(start_s, abs=1e-5), "the first image"
+    with VideoFile(out / "mimic.mp4") as film:
+        assert sum(1 for _ in film.frames()) == 75
+
+
+@pytest.mark.slow
+def test_the_command_speaks_and_mimics_at_once(short: Path, person: Path, tmp_path: Path) -> None:
+    out, robot = tmp_path / "out", RobotDescription.load("emo22")
+    run = emo("run", short, "--video", person, "--robot", "emo22", "--out", out, "--json")
+    stdout, stderr = run.communicate(timeout=90)
+    assert run.returncode == 0, stderr
+    figures = json.loads(stdout)
+    assert (figures["lipsync"]["frames"], figures["lipsync"]["dropped"]) == (51, 0)
+    assert figures["mimic"]["frames"] > 60
+    latency = json.loads((out / "latency.json").read_text())
+    assert latency == {name: figures[name] for name in ("lipsync", "mimic")}
+    for pipeline in ("lipsync", "mimic"):
+        assert (out / pipeline / "commands.csv").exists()
+    with (out / "sent.csv").open() as file:
+        assert {"lipsync", "mimic"} <= {row["source"] for row in csv.DictReader(file)}
+    np.testing.assert_allclose(last_sent(out, robot), robot.neutral, atol=0.01)
+    assert len(load_audio(out / "mimic.mp4")) > 0
+
+
+@pytest.mark.slow
 def test_an_interrupted_run_brings_the_face_to_neutral(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run = emo(HELLO, "--out", out)
+    run = emo("lipsync", HELLO, "--out", out)
     deadline = time.monotonic() + 40.0
     commands = out / "commands.csv"
     while not (commands.exists() and len(commands.read_text().splitlines()) > 2):
@@ -284,17 +315,14 @@ def test_an_interrupted_run_brings_the_face_to_neutral(tmp_path: Path) -> None:
     assert run.returncode == 130, stderr
     assert "audio to motor" in stdout
     robot = RobotDescription.load("sim")
-    with (out / "sent.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    last = np.array([float(rows[-1][name]) for name in robot.names])
-    np.testing.assert_allclose(last, robot.neutral, atol=0.01)
+    np.testing.assert_allclose(last_sent(out, robot), robot.neutral, atol=0.01)
     assert (out / "robot.mp4").stat().st_size > 0
 
 
 def test_errors_are_one_line(tmp_path: Path) -> None:
     text = tmp_path / "speech.wav"
     text.write_text("not a recording")
-    run = emo(text, "--out", tmp_path / "out")
+    run = emo("lipsync", text, "--out", tmp_path / "out")
     stdout, stderr = run.communicate(timeout=30)
     assert run.returncode == 1
     assert stdout == ""
