@@ -16,12 +16,12 @@ from std_msgs.msg import String
 
 from emo_core import __version__
 from emo_core.bag import Limits, Topic
+from emo_core.bag.losses import Losses
 from emo_core.errors import EmoError
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.records import unused
 from emo_nodekit.running import run
-from emo_recorder.losses import Losses
 from emo_recorder.offered import described, fitting, message_class
 from emo_recorder.sink import Sink
 

@@ -21,15 +21,21 @@ from emo_core.robot import DEFAULT_ROBOT
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("emo.cli.demo", "a bundled sentence spoken by the simulated robot: start here"),
     "lipsync": ("emo.cli.lipsync", "the live ROS graph: a recording or the microphone to the face"),
+    "mimic": ("emo.cli.mimic", "the live ROS graph: a video or the camera to expressions"),
+    "run": ("emo.cli.run", "the live ROS graph: lip-sync and mimicry at once"),
+    "replay": ("emo.cli.replay", "a recording through the live nodes again, and compared"),
+    "bag": ("emo.cli.bag", "what is in a recording: rates, gaps, latency, plots, film"),
     "animate": ("emo.cli.animate", "offline: a recording to landmarks, motor commands and video"),
     "track": ("emo.cli.track", "a face in a video to landmarks"),
     "babble": ("emo.cli.babble", "motor babbling: what each motor does to the face"),
+    "dashboard": ("emo.cli.dashboard", "a running graph in a browser, motors by hand, e-stop"),
     "top": ("emo.cli.top", "health of a running graph: rates, latency, drops, CPU, memory"),
     "stop": ("emo.cli.stop", "e-stop: every robot of this machine brakes and lets go"),
     "calibrate": ("emo.cli.calibrate", "limits, neutral pose, direction and latency of each motor"),
     "eval": ("emo.cli.eval", "measure the models against real recordings"),
     "data": ("emo.cli.data", "prepare recordings for training"),
     "train": ("emo.cli.train", "train the models"),
+    "docs": ("emo.cli.docs", "the documentation as a site"),
     "doctor": ("emo.cli.doctor", "what is here, what is missing, and what to do about it"),
     "test": ("emo.cli.test", "lint, types and tests"),
 }  # fmt: skip
@@ -120,7 +126,8 @@ def make_parser(command: str | None) -> tuple[Parser, types.ModuleType | None]:
     lines = [f"  {name:<9} {text}" for name, (_, text) in COMMANDS.items()]
     parser = Parser(
         prog="emo",
-        description="An animatronic face that speaks: audio in, lip motion out.\n\n"
+        description="An animatronic face that speaks and mimics: sound and images in, motion out."
+        "\n\n"
         "commands:\n" + "\n".join(lines),
         epilog="emo COMMAND --help tells more; emo COMMAND --debug shows tracebacks.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

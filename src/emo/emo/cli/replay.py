@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from emo_core.bag import Bag
 
 
+#: FaceMesh, which a replay of images runs in this process.
+QUIET_NATIVE = True
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("bag", metavar="BAG", help="a recording (--record)")
@@ -193,12 +197,8 @@ def _report(
         f"({figures['speed']:.1f} x real time)"
     )
     for name, each in outcomes.items():
-        total = each.equal + each.different + each.missing
-        print(f"{name}: {each.equal} of {total} motor commands equal bit for bit"
-              + (f"; {each.different} differ" if each.different else "")
-              + (f"; {each.missing} were not made again" if each.missing else "")
-              + (f"; {each.added} more, which the recorded run lost" if each.added else "")
-              + (f". The first: that of {each.first}" if each.first else ""))  # fmt: skip
+        if "compared" not in figures:
+            print(f"{name}: {_told(each)}")
     for name, each in figures.get("compared", {}).items():
         print(
             f"{name} against {args.against or 'the recording'}: all motors rms "
@@ -206,3 +206,16 @@ def _report(
         )
     if out is not None:
         print(f"  {out}")
+
+
+def _told(each: Outcome) -> str:
+    total = each.equal + each.different + each.missing
+    parts = [f"{each.equal} of {total} motor commands equal bit for bit"]
+    if each.different:
+        parts.append(f"{each.different} differ")
+    if each.missing:
+        parts.append(f"{each.missing} were not made again")
+    if each.added:
+        parts.append(f"{each.added} more, whose landmarks were lost on the way in the recorded run")
+    first = f". The first: that of {each.first}" if each.first else ""
+    return "; ".join(parts) + first

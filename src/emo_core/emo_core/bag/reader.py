@@ -17,6 +17,7 @@ from mcap.writer import MCAP0_MAGIC
 from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
+from emo_core.bag.losses import Losses
 from emo_core.bag.writer import INFO
 from emo_core.errors import EmoError
 
@@ -46,6 +47,7 @@ class Bag:
         types: topic -> type.
         log_ns: topic -> when each of its messages was received, int64 (n,).
         sizes: topic -> bytes of all its messages.
+        lost: topic -> messages that its publishers counted and that are missing; at least so many.
         damage: where reading has to end early, in words; empty: the recording is whole.
 
     Args:
@@ -64,12 +66,16 @@ class Bag:
         self._decoders: dict[str, Any] = {}
         self._factory = DecoderFactory()
         self._files = _files(self.path)
-        times: dict[str, array.array[int]] = {}
         self.sizes: dict[str, int] = {}
+        self._publishers: dict[str, int] = {}
+        times: dict[str, array.array[int]] = {}
+        losses: dict[str, Losses] = {}
         for raw in self.messages():
+            losses.setdefault(raw.topic, Losses()).feed(raw.sequence, self._publishers[raw.topic])
             times.setdefault(raw.topic, array.array("q")).append(raw.log_ns)
             self.sizes[raw.topic] = self.sizes.get(raw.topic, 0) + len(raw.data)
         self.log_ns = {topic: np.frombuffer(each, np.int64) for topic, each in times.items()}
+        self.lost = {topic: each.lost for topic, each in losses.items()}
         if not times:
             raise EmoError(f"{self.path} holds no message. {self.damage}".rstrip())
 
@@ -77,6 +83,11 @@ class Bag:
         """The messages of `topics` (of all: None) in the order in which they were recorded."""
         for path in self._files:
             yield from self._of_file(path, topics)
+
+    @property
+    def files(self) -> list[Path]:
+        """Its MCAP files, oldest first."""
+        return list(self._files)
 
     def _of_file(self, path: Path, topics: Collection[str] | None) -> Iterator[Raw]:
         schemas: dict[int, Schema] = {}
@@ -101,6 +112,8 @@ class Bag:
                         channels[record.id] = record.topic
                         self._schemas[record.topic] = schemas[record.schema_id]
                         self.types[record.topic] = schemas[record.schema_id].name
+                        offered = record.metadata.get("offered_qos_profiles", "")
+                        self._publishers[record.topic] = max(offered.count("history:"), 1)
                     elif isinstance(record, Metadata) and record.name == INFO:
                         self.info = dict(record.metadata)
         except EndOfFile:

@@ -1,4 +1,4 @@
-"""Which messages did not arrive, by their publishers' own numbers. No ROS."""
+"""Which messages did not arrive, by their publishers' own numbers."""
 
 from __future__ import annotations
 

@@ -1,0 +1,136 @@
+"""What is in a recording: topics, rates, gaps, losses, latency; plots, and the robot on film.
+
+Reads rosbag2 recordings in MCAP, also those that a crash cut off; needs no ROS. With --out it
+leaves bag.png (messages over time, mouth, motors as commanded and as measured) and, where the
+recording holds joint_states of a robot with a picture, robot.mp4 with the recorded sound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emo.cli import add_json
+from emo_core.errors import EmoError
+
+if TYPE_CHECKING:
+    from emo_core.bag import Bag
+    from emo_core.bag.summary import Commands
+
+#: Stages of the pipelines, as they add to `stage_ms`.
+ENDS = ("lipsync/motor_command", "mimic/motor_command")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("bag", metavar="BAG", help="a recording (--record), or one file of it")
+    parser.add_argument("--out", metavar="DIR", help="leave bag.png and robot.mp4 there")
+    add_json(parser)
+
+
+@dataclass(frozen=True)
+class _Content:
+    figures: dict[str, Any]
+    commands: dict[str, Commands]  # pipeline -> its commands
+    place: str  # the robot's namespace, with a slash at its end
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, report, draw."""
+    from emo_core.bag import Bag
+
+    bag = Bag(args.bag)
+    content = _content(bag)
+    made: list[Path] = []
+    if args.out:
+        out = Path(args.out)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EmoError(
+                f"cannot write to {out} ({error.strerror}): choose another folder with --out"
+            ) from None
+        made = _draw(bag, content, out)
+    if args.json:
+        print(json.dumps({**content.figures, "files": [str(path) for path in made]}, indent=2))
+        return 0
+    _print(content.figures)
+    for path in made:
+        print(f"  {path}")
+    return 0
+
+
+def _content(bag: Bag) -> _Content:
+    from emo.replay import COMMANDS, READERS
+    from emo_core.bag import summary
+
+    first = min(int(times.min()) for times in bag.log_ns.values())
+    last = max(int(times.max()) for times in bag.log_ns.values())
+    found: dict[str, Commands] = {}
+    place = "/"
+    latency, dropped = {}, {}
+    for pipeline, topic in COMMANDS.items():
+        name = next((each for each in bag.types if each.endswith("/" + topic)), None)
+        if name is None:
+            continue
+        place = name.removesuffix(topic)
+        found[pipeline] = commands = summary.commands(bag, name)
+        ages = commands.ages_ms.get(pipeline, [])
+        latency[pipeline] = summary.latency(ages, list(READERS[pipeline].values()))
+        dropped[pipeline] = commands.dropped.get(pipeline, 0)
+    figures = {
+        "bag": str(bag.path),
+        "emo": bag.info.get("emo"),
+        "began": datetime.fromtimestamp(first * 1e-9, timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round((last - first) * 1e-9, 3),
+        "files": len(bag.files),
+        "megabytes": round(sum(path.stat().st_size for path in bag.files) / 1e6, 2),
+        "damage": bag.damage,
+        "lost": sum(bag.lost.values()),
+        "topics": summary.topics(bag),
+        "frames_dropped": dropped,
+        "latency_ms": latency,
+    }
+    return _Content(figures, found, place)
+
+
+def _print(figures: dict[str, Any]) -> None:
+    print(
+        f"{figures['bag']}: {figures['seconds']} s from {figures['began']}, "
+        f"{figures['megabytes']} MB in {figures['files']} file(s); {figures['lost']} messages lost"
+    )
+    if figures["damage"]:
+        print(f"{figures['damage']}")
+    width = max(len(name) for name in figures["topics"])
+    print(f"{'topic':<{width}} {'messages':>9} {'Hz':>8} {'largest gap':>12} {'gaps':>5} {'lost':>5} {'kB':>9}  type")  # fmt: skip  # noqa: E501
+    for name, row in figures["topics"].items():
+        rate = "" if row["rate_hz"] is None else row["rate_hz"]
+        gap = "" if row["largest_gap_ms"] is None else f"{row['largest_gap_ms']} ms"
+        print(
+            f"{name:<{width}} {row['count']:>9} {rate:>8} {gap:>12} {row['gaps']:>5} "
+            f"{row['lost']:>5} {row['kilobytes']:>9}  {row['type']}"
+        )
+    for pipeline, stages in figures["latency_ms"].items():
+        parts = [f"{name} {each['p50']}/{each['p95']}" for name, each in stages.items()]
+        print(
+            f"{pipeline}: {figures['frames_dropped'][pipeline]} frames dropped; "
+            f"ms p50/p95: {', '.join(parts)}"
+        )
+
+
+def _draw(bag: Bag, content: _Content, out: Path) -> list[Path]:
+    from emo.replay import recorded_options
+    from emo_core.bag import plots
+    from emo_core.robot.description import RobotDescription
+
+    robot = RobotDescription.load(recorded_options(bag).robot)
+    paths = [out / "bag.png"]
+    plots.overview(bag, content.commands, content.place, robot, paths[0])
+    film = out / "robot.mp4"
+    if plots.film(bag, content.place, robot, film):
+        paths.append(film)
+    return paths
