@@ -12,6 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# A field of the wrong type (NumPy's bool, say) ends a node where messages were built with their
+# assertions, as colcon builds them; in tests it does so everywhere.
+os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
+
 # Run as `pytest` in any environment that has the packages: the sources are on the path.
 for _package in sorted((ROOT / "src").iterdir()):
     if (_package / _package.name / "__init__.py").is_file() and str(_package) not in sys.path:

@@ -84,7 +84,7 @@ class GazeStream:
         pace = _RISE_S if opening > self._usual else _FALL_S
         if opening > CLOSED:
             self._usual += (1.0 - np.exp(-dt_s / pace)) * (opening - self._usual)
-        return opening > max(CLOSED, CLOSED_SHARE * self._usual)
+        return bool(opening > max(CLOSED, CLOSED_SHARE * self._usual))
 
     def _follow(self, angles: Floats, dt_s: float) -> None:
         if self._smooth is None:
