@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.bag.reader import Bag
-from emo_core.bag.summary import GAP, Commands
+from emo_core.bag.summary import Commands, gaps
 from emo_core.bag.tracks import nanoseconds, sound
 from emo_core.evaluation.metrics import opening
 from emo_core.evaluation.plots import pyplot
@@ -71,10 +71,8 @@ def _messages(axis: Any, bag: Bag, names: list[str], zero: int) -> None:
         axis.plot(
             (times - zero) * 1e-9, np.full(len(times), row), "|", color=_MEASURED, ms=4, mew=0.5
         )
-        steps = np.diff(times)
-        if len(steps):
-            for at in np.flatnonzero(steps > GAP * np.median(steps)):
-                axis.plot((times[at : at + 2] - zero) * 1e-9, [row, row], color=_LOST, lw=1.5)
+        for silence in gaps(times):
+            axis.plot((silence - zero) * 1e-9, [row, row], color=_LOST, lw=1.5)
     axis.set_yticks(range(len(names)), names, fontsize=7)
     axis.invert_yaxis()
 
@@ -85,7 +83,7 @@ def _mouth(axis: Any, bag: Bag, place: str, zero: int) -> None:
         for raw in bag.messages([place + topic]):
             message = bag.decode(raw)
             if len(message.points) == 3 * NUM_LANDMARKS:
-                times.append(nanoseconds(message.target_time))
+                times.append(raw.publish_ns)
                 faces.append(message.points)
         if faces:
             gaps = opening(np.array(faces, np.float32).reshape(-1, NUM_LANDMARKS, 3))

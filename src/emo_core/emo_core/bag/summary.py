@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.bag.reader import Bag
-from emo_core.bag.tracks import nanoseconds
 
-#: A silence of so many usual distances between messages is a gap.
-GAP = 3.0
+#: A silence of so many usual distances between messages, and of so many ms, is a gap...
+_GAP, _GAP_MS = 3.0, 60.0
+#: ... on a topic that has so many messages a second; others speak when they have something to say.
+_STEADY_HZ = 10.0
 
 
 def topics(bag: Bag) -> dict[str, dict[str, Any]]:
     """Topic -> type, count, rate_hz, largest_gap_ms, gaps, lost, kilobytes; in alphabetic order.
 
-    `gaps` counts silences of more than `GAP` times the median distance.
+    `gaps`: see `gaps` below.
     """
     rows = {}
     for name in sorted(bag.types):
@@ -27,18 +28,27 @@ def topics(bag: Bag) -> dict[str, dict[str, Any]]:
         if times is None:
             continue
         steps = np.diff(np.sort(times)) * 1e-6
-        usual = float(np.median(steps)) if len(steps) else 0.0
         span = float(times.max() - times.min()) * 1e-9
         rows[name] = {
             "type": bag.types[name],
             "count": len(times),
             "rate_hz": round((len(times) - 1) / span, 2) if span > 0 else None,
             "largest_gap_ms": round(float(steps.max()), 1) if len(steps) else None,
-            "gaps": int(np.count_nonzero(steps > GAP * usual)) if usual > 0 else 0,
+            "gaps": len(gaps(times)),
             "lost": bag.lost[name],
             "kilobytes": round(bag.sizes[name] / 1000, 1),
         }
     return rows
+
+
+def gaps(times_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Silences (n, 2) in a topic that is steady otherwise: last message before, first after, ns."""
+    times = np.sort(times_ns)
+    steps = np.diff(times) * 1e-6
+    if len(steps) == 0 or len(steps) * 1e3 < _STEADY_HZ * steps.sum():
+        return np.zeros((0, 2), np.int64)
+    at = np.flatnonzero((steps > _GAP * np.median(steps)) & (steps > _GAP_MS))
+    return np.stack([times[at], times[at + 1]], axis=1)
 
 
 @dataclass
@@ -46,14 +56,11 @@ class Commands:
     """A topic of MotorCommand.
 
     Attributes:
-        stamps_ns, targets_ns: int64 (T,).
-        rows: motor -> (times in ns, positions), each motor where it was named.
-        frames: (source, frame number) of each.
+        rows: motor -> (when it was asked, ns; positions), each motor where it was named.
+        frames: source -> frame numbers.
         ages_ms: source -> (T, stages), of messages that have as many stages as the first.
     """
 
-    stamps_ns: list[int] = field(default_factory=list)
-    targets_ns: list[int] = field(default_factory=list)
     rows: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
     frames: dict[str, list[int]] = field(default_factory=dict)
     ages_ms: dict[str, list[list[float]]] = field(default_factory=dict)
@@ -73,12 +80,9 @@ def commands(bag: Bag, topic: str) -> Commands:
     found = Commands()
     for raw in bag.messages([topic]):
         message = bag.decode(raw)
-        target = nanoseconds(message.target_time)
-        found.stamps_ns.append(nanoseconds(message.header.stamp))
-        found.targets_ns.append(target)
         for name, position in zip(message.names, message.positions, strict=False):
             times, values = found.rows.setdefault(name, ([], []))
-            times.append(target)
+            times.append(raw.publish_ns)
             values.append(position)
         found.frames.setdefault(message.source, []).append(message.frame)
         ages = found.ages_ms.setdefault(message.source, [])

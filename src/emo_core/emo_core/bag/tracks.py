@@ -20,6 +20,14 @@ def nanoseconds(stamp: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
+def _shown(message: Any) -> int:
+    """The moment of the input that a frame belongs to, ns.
+
+    With look-ahead that is `target_time`; what foresees is shown at once, so it is the stamp.
+    """
+    return min(nanoseconds(message.header.stamp), nanoseconds(message.target_time))
+
+
 @dataclass(frozen=True)
 class Sound:
     """A recorded audio topic: samples (n,), and the time of the first one in ns."""
@@ -72,7 +80,7 @@ def track(bag: Bag, name: str, commands: str, landmarks: str, origin_ns: int = 0
         if len(message.positions) and (not names or tuple(message.names) == names):
             names = tuple(message.names)
             origin_ns = origin_ns or nanoseconds(message.header.stamp)
-            times.append(nanoseconds(message.target_time))
+            times.append(_shown(message))
             rows.append(list(message.positions))
     if not rows:
         raise EmoError(f"{bag.path} holds no motor command on {commands}")
@@ -81,7 +89,7 @@ def track(bag: Bag, name: str, commands: str, landmarks: str, origin_ns: int = 0
     for raw in bag.messages([landmarks]):
         message = bag.decode(raw)
         if len(message.points) == 3 * NUM_LANDMARKS:
-            face_times.append(nanoseconds(message.target_time))
+            face_times.append(_shown(message))
             faces.append(np.asarray(message.points, np.float32).reshape(NUM_LANDMARKS, 3))
     return Track(
         name,

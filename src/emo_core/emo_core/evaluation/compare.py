@@ -26,14 +26,14 @@ COLOURS = ("#475569", "#dc2626")
 
 @dataclass(frozen=True)
 class Track:
-    """What one run made, at the times when the face should look so.
+    """What one run made, at the times of the input it belongs to.
 
     Attributes:
         name: of the run, for people.
-        times_s: (T,) target times of the commands, from the beginning of the input.
+        times_s: (T,) of the commands, increasing, from the beginning of the input.
         motors: (T, M) commands.
         names: of the motors.
-        face_times_s: (F,) target times of the human landmarks.
+        face_times_s: (F,) of the human landmarks, increasing.
         faces: (F, 478, 3) human landmarks, mm; F may be 0.
     """
 
