@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 from emo_interfaces.msg import FaceLandmarks, Gaze
 from rclpy.node import Node
 from std_msgs.msg import Header
@@ -13,11 +10,13 @@ from std_srvs.srv import Trigger
 from emo_core.camera.image import Image
 from emo_core.errors import EmoError
 from emo_core.face.person import PersonFrame, PersonStream
-from emo_core.face.static_face import face_path, save_static_face
-from emo_core.face.tracking import FaceTracker, load_face
+from emo_core.face.static_face import Array as Face
+from emo_core.face.static_face import KeptFace
+from emo_core.face.tracking import FaceTracker
+from emo_face_tracking.outgoing import messages_of
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
-from emo_nodekit.messages import BadMessageError, floats, nanoseconds
+from emo_nodekit.messages import BadMessageError, nanoseconds
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.pictures import Pictures
 from emo_nodekit.running import run
@@ -53,29 +52,22 @@ class FaceTrackingNode(Node):
         super().__init__("face_tracking", **placed(namespace, parameters, remappings))
         self._kit = Kit(self, PARAMETERS)
         self._tracker = FaceTracker(max_faces=2)
-        self._tracker.faces(np.zeros((480, 640, 3), np.uint8))  # the first call is slow
-        self._person = PersonStream(self._tracker, self._known())
+        self._person = PersonStream(self._tracker)
+        self._change()
         self._begin()
         self._landmarks = self.create_publisher(FaceLandmarks, "mimic/landmarks", qos.FRAMES)
         self._gaze = self.create_publisher(Gaze, "mimic/gaze", qos.FRAMES)
         self.create_service(Trigger, "~/capture", self._on_capture)
         packed = self._kit.text("transport") == "compressed"
         self._pictures = Pictures(self, self._kit, "image", packed, self._on_picture)
-        self._kit.on_change(lambda: self._person.expect(self._known()))
+        self._kit.on_change(self._change)
 
-    def _known(self) -> np.ndarray | None:
-        """The face at rest of the person named, if there is one yet."""
-        name = self._kit.text("person")
-        path = self._file(name) if name else None
-        missing = path is not None and not path.exists()
-        self._kit.health.warning = f"no {path} yet: call ~/capture to make it" if missing else ""
-        return None if path is None or missing else load_face(path)
-
-    def _file(self, name: str) -> Path:
-        folder = self._kit.text("faces")
-        if not folder:
-            raise EmoError(f"where is {name}'s face? Give the parameter faces, a folder")
-        return face_path(folder, name)
+    def _change(self) -> None:
+        """At the start, and when a parameter changes."""
+        kept = KeptFace(self._kit.text("faces"), self._kit.text("person"))
+        self._person.expect(kept.load())
+        self._kept = kept
+        self._kit.health.warning = f"no {kept.path} yet: call ~/capture" if kept.missing else ""
 
     def _begin(self) -> None:
         """A new stream."""
@@ -90,7 +82,7 @@ class FaceTrackingNode(Node):
             self._kit.health.fault("restarts", "face_tracking: the images' time went back")
             self._begin()
         if image is None:
-            self._publish(header, None)
+            self._publish(header, self._number + 1, None)
             self._begin()
             return
         if self._start_ns < 0:
@@ -103,62 +95,39 @@ class FaceTrackingNode(Node):
                 self._kit.health.fault("dropped", f"image: {step - 1} lost on the way", step - 1)
         self._last_ns = stamp_ns
         frame = self._person.feed(image, (stamp_ns - self._start_ns) * 1e-9)
-        self._publish(header, frame)
+        self._publish(header, self._number, frame)
         if frame.captured is not None:
             self._keep(frame.captured)
         self._kit.health.values["faces"] = str(frame.seen.faces)
         if frame.seen.blurred:
             self._kit.health.fault("blurred", "image: too blurred, or too dark, to trust")
 
-    def _publish(self, header: Header, frame: PersonFrame | None) -> None:
+    def _publish(self, image: Header, number: int, frame: PersonFrame | None) -> None:
         """A frame's messages; None: the stream's end."""
-        now, stamp_ns = self._kit.now(), nanoseconds(header.stamp)
-        landmarks = FaceLandmarks(
-            header=Header(stamp=header.stamp, frame_id="metric_face"),
-            frame=self._number + (frame is None),
-            target_time=header.stamp,
-            dim=3,
-            end_of_stream=frame is None,
-            stage_ms=floats([(now - stamp_ns) * 1e-6]),
-        )
-        gaze = Gaze(
-            header=Header(stamp=header.stamp, frame_id="gaze"),
-            frame=landmarks.frame,
-            target_time=header.stamp,
-            end_of_stream=frame is None,
-            stage_ms=landmarks.stage_ms,
-        )
-        if frame is not None:
-            if frame.points is not None:
-                landmarks.points = floats(frame.points)
-            if frame.static is not None:
-                landmarks.static_points = floats(frame.static)
-            landmarks.valid = landmarks.active = frame.valid
-            gaze.yaw, gaze.pitch, gaze.valid = frame.gaze.yaw, frame.gaze.pitch, frame.gaze.valid
+        now = self._kit.now()
+        landmarks, gaze = messages_of(image, number, frame, now)
         self._landmarks.publish(landmarks)
         self._gaze.publish(gaze)
-        self._kit.health.done((now - stamp_ns) * 1e-6)
+        self._kit.health.done((now - nanoseconds(image.stamp)) * 1e-6)
 
     def _on_capture(self, request: Trigger.Request, answer: Trigger.Response) -> Trigger.Response:
         self._person.capture()
-        name = self._kit.text("person")
-        kept = f"kept as {self._file(name)}" if name else "not kept: no person is named"
-        answer.success = True
-        answer.message = f"look neutral for a second: that face is taken for rest, {kept}"
+        answer.success, where = True, self._kept.path
+        answer.message = "look neutral for a second: that face is taken for rest"
+        answer.message += f", and kept as {where}" if where else "; name a person to keep it"
         return answer
 
-    def _keep(self, face: np.ndarray) -> None:
-        name = self._kit.text("person")
-        if not name:
-            self.get_logger().info("face at rest taken")
-            return
-        self.get_logger().info(
-            f"face at rest kept as {save_static_face(self._kit.text('faces'), name, face)}"
-        )
-        self._kit.health.warning = ""
+    def _keep(self, face: Face) -> None:
+        """The face at rest that was asked for."""
+        try:
+            self.get_logger().info(f"face at rest taken, {self._kept.save(face)}")
+            self._kit.health.warning = ""
+        except EmoError as error:
+            self._kit.health.fault("not_kept", str(error))
 
-    def stop(self) -> None:
-        """Release FaceMesh."""
+    def destroy_node(self) -> None:
+        """Release FaceMesh, too; by now no image is on its way."""
+        super().destroy_node()
         self._tracker.close()
 
 

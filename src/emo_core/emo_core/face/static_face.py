@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
 from emo_core.face.topology import EYEBROWS, EYES, LIPS, LOWER_OVAL
+from emo_core.face.tracking import load_face
 
 Array = NDArray[np.float32]
 
@@ -110,3 +112,49 @@ def save_static_face(folder: str | Path, name: str, face: Array) -> Path:
             f"cannot write {path} ({error.strerror}): name another folder with --faces"
         ) from None
     return path
+
+
+@dataclass(frozen=True)
+class KeptFace:
+    """One person's face at rest, kept by name; without a name nobody's, and kept nowhere.
+
+    Raises:
+        EmoError: a name that is none, or no folder for it.
+    """
+
+    folder: str
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name and not self.folder:
+            raise EmoError(f"where is the face of '{self.name}'? Give the folder, faces")
+        if self.name:
+            face_path(self.folder, self.name)
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None: kept nowhere."""
+        return face_path(self.folder, self.name) if self.name else None
+
+    @property
+    def missing(self) -> bool:
+        """It has a name, and is not there yet."""
+        return self.path is not None and not self.path.exists()
+
+    def load(self) -> Array | None:
+        """(478, 3) mm; None: there is none yet.
+
+        Raises:
+            EmoError: the file is no face.
+        """
+        return None if self.path is None or self.missing else load_face(self.path)
+
+    def save(self, face: Array) -> str:
+        """Keep `face`, (478, 3) mm, if it has a name; returns what was done with it, for a log.
+
+        Raises:
+            EmoError: it cannot be written.
+        """
+        if not self.name:
+            return "not kept: no person is named"
+        return f"kept as {save_static_face(self.folder, self.name, face)}"
