@@ -21,7 +21,7 @@ from pathlib import Path
 
 #: Free space asked for before installing, MB: what the packages measure when installed, and pip's
 #: own copy of the downloads.
-SPACE_MB = {"base": 900, "train": 2500, "dev": 500, "ros": 500}
+SPACE_MB = {"base": 900, "train": 2500, "dev": 500, "ros": 500, "docs": 100}
 
 _NO_NETWORK = ("NewConnectionError", "Max retries exceeded", "ConnectTimeout", "ReadTimeout",
                "Temporary failure in name resolution", "ProxyError", "ConnectionResetError",

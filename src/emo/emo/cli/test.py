@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     """Run all three; the exit status is 0 if all passed."""
     root = repository()
     ensure("dev", "./emo test")
+    ensure("docs", "./emo test")
+    ensure("dashboard", "./emo test")
     if args.train:
         ensure("train", "./emo test --train")
     if not args.no_ros:

@@ -1,0 +1,232 @@
+"""The documentation is true: links lead somewhere, commands parse, the reference is the code's."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from emo.cli import COMMANDS, Parser, make_parser
+from emo.cli.docs import stale
+from emo.options import BOTH, GraphOptions
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+GENERATED = "<!-- Made from the code"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+WRITTEN = [page for page in PAGES if not page.read_text().startswith(GENERATED)]
+
+_FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = _FENCE.sub("", page.read_text())
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+        found.add(slug)
+    return found
+
+
+@pytest.mark.parametrize("page", names(PAGES))
+def test_links_lead_somewhere(page):
+    path = ROOT / page
+    for target in _LINK.findall(_FENCE.sub("", path.read_text())):
+        if target.startswith(("https://", "http://", "mailto:")):
+            continue
+        place, _, anchor = target.partition("#")
+        there = (path.parent / place).resolve() if place else path
+        assert there.exists(), f"{page}: {target}: no such file"
+        assert ROOT in there.parents, f"{page}: {target} leaves the checkout"
+        if anchor:
+            assert anchor in anchors(there), f"{page}: {target}: no such heading"
+
+
+def test_every_page_is_in_the_site():
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, tag, node: None)
+    settings = yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)
+    shown = set(re.findall(r"[\w/]+\.md", str(settings["nav"])))
+    there = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+    assert {page for page in shown if (DOCS / page).exists()} == shown
+    assert {page for page in there if not page.startswith("nodes/")} <= shown
+
+
+# --- commands
+
+
+def blocks(text: str) -> Iterator[str]:
+    """The lines of fenced blocks, continuation lines joined."""
+    for block in _FENCE.findall(text):
+        if block.lstrip(" `").startswith(("python", "yaml", "text")):
+            continue
+        yield from re.sub(r"\s*\\\n\s*", " ", block).splitlines()[1:-1]
+
+
+def commands(page: Path) -> Iterator[tuple[str, bool]]:
+    """Commands of a page, and whether each must be whole: those in the text may be a part only."""
+    text = page.read_text()
+    for line in blocks(text):
+        usage = re.split(r"\s{3,}", line.strip())[0]  # what follows tells what it does
+        yield from ((part.strip(), True) for part in re.split(r"&&|\|\|", usage))
+    for code in _INLINE.findall(_FENCE.sub("", text)):
+        yield code.replace("\n", " "), False
+
+
+def emo_commands(page: Path) -> Iterator[tuple[list[str], bool]]:
+    """Words after `./emo`, and whether they must be whole."""
+    for command, whole in commands(page):
+        match = re.match(r"(?:[A-Z_0-9]+=\S* )*(?:\./emo|ros2 run emo emo)(?: (.*))?$", command)
+        if match:
+            text = match.group(1) or ""
+            syntax = re.search(r"\[|\.\.\.|\||;", text)
+            yield shlex.split(text, comments=True), whole and not syntax
+
+
+def options(parser: Parser, words: list[str]) -> set[str]:
+    """Flags that the parser and the subparsers named among `words` know."""
+    known: set[str] = set()
+    for action in parser._actions:
+        known.update(action.option_strings)
+        if isinstance(action.choices, dict):
+            for name, below in action.choices.items():
+                if name in words:
+                    known |= options(below, words)
+    return known
+
+
+@pytest.mark.parametrize("page", names(WRITTEN))
+def test_commands_are_understood(page):
+    for words, whole in emo_commands(ROOT / page):
+        if not words or words[0] in ("--version", "--help", "COMMAND", "..."):
+            continue
+        shown = f"{page}: ./emo {' '.join(words)}"
+        assert words[0] in COMMANDS, f"{shown}: no such command"
+        parser, _ = make_parser(words[0])
+        if whole:
+            said = io.StringIO()
+            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+                try:
+                    parser.parse_args(words[1:])
+                except SystemExit as stop:
+                    assert not stop.code, f"{shown}: {said.getvalue()}"
+        else:
+            flags = re.findall(r"(?<![\w-])--[a-z][a-z-]*", " ".join(words))
+            assert set(flags) <= options(parser, words) | {"--debug"}, shown
+
+
+def test_a_command_that_is_not_understood_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Say `./emo track --nonsense`:\n\n```\nX=1 ./emo track \\\n  V.mp4   a face\n```\n"
+    )
+    found = list(emo_commands(page))
+    assert found == [(["track", "V.mp4"], True), (["track", "--nonsense"], False)]
+    parser, _ = make_parser("track")
+    assert "--nonsense" not in options(parser, ["track"])
+    assert "-o" in options(parser, ["track"])
+
+
+@pytest.mark.parametrize("page", names(WRITTEN))
+def test_launch_arguments_and_scripts_exist(page):
+    known = {option.name for option in GraphOptions.of(BOTH)}
+    for path in (ROOT / "launch").glob("*.launch.py"):
+        known |= set(re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', path.read_text()))
+    launching = ROOT / "src" / "emo" / "emo" / "launching.py"
+    known |= set(re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', launching.read_text()))
+    for command, _ in commands(ROOT / page):
+        if match := re.match(r"ros2 launch emo (\w+\.launch\.py)(.*)$", command):
+            assert (ROOT / "launch" / match.group(1)).is_file(), f"{page}: {command}"
+            given = set(re.findall(r"(\w+):=", match.group(2)))
+            assert given <= known, f"{page}: {command}: no argument {given - known}"
+        for script in re.findall(r"\b(?:benchmarks|docker|docs)/[\w/.-]+\.(?:py|sh)\b", command):
+            assert (ROOT / script).is_file(), f"{page}: {script}: no such file"
+
+
+@pytest.mark.ros
+@pytest.mark.slow
+def test_the_first_hour_works(tmp_path):
+    """Every command of the tutorial, in order, in a folder that looks like the checkout."""
+    if not Path(sys.prefix, "emo-stamp").is_file():
+        pytest.skip("this environment is not one that ./emo made")
+    for name in ("emo", "src", "config", "models"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    text = (DOCS / "tutorial.md").read_text()
+    ran = 0
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        command = [sys.executable, "-c", block] if language == "python" else ["sh", "-ec", block]
+        environment = {**os.environ, "EMO_VENV": sys.prefix, "DISPLAY": "", "BROWSER": "true"}
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=600, env=environment
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        ran += 1
+    assert ran >= 8
+    for result in ("demo/index.html", "hour/hello.mp4", "hour/live/robot.mp4", "hour/babble.npz"):
+        assert (tmp_path / "out" / result).stat().st_size > 1000
+
+
+# --- the reference and the site
+
+
+def test_stale_pages_are_named(tmp_path):
+    (tmp_path / "nodes").mkdir()
+    for name, text in (("same", "1"), ("changed", "1"), ("gone", "1")):
+        (tmp_path / "nodes" / f"{name}.md").write_text(text)
+    made = {"nodes/same.md": "1", "nodes/changed.md": "2", "nodes/new.md": "1"}
+    assert stale(tmp_path, made) == ["nodes/changed.md", "nodes/gone.md", "nodes/new.md"]
+
+
+@pytest.mark.ros
+def test_reference_is_what_the_code_says():
+    """In a process of its own: it starts every node."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from emo.cli import main; sys.exit(main())",
+         "docs", "--check"], capture_output=True, text=True, timeout=300, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, f"stale, run ./emo docs --write: {done.stdout} {done.stderr}"
+
+
+def test_every_parameter_is_described():
+    """Without a word on it a parameter's row in the reference is empty."""
+    for path in sorted((ROOT / "src").glob("emo_*/*/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "Parameter":
+                continue
+            if node.args and isinstance(node.args[0], ast.Constant):
+                assert len(node.args) >= 3, f"{path.name}: {ast.unparse(node)}"
+                assert node.args[2], f"{path.name}: {ast.unparse(node)}"
+
+
+def test_site_builds_without_a_broken_link(tmp_path):
+    pytest.importorskip("mkdocs", reason="./emo docs has not been run here")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "index.html").is_file()
+    # Nothing is fetched from elsewhere when it is read.
+    index = (tmp_path / "index.html").read_text()
+    assert not re.search(
+        r'<(?:script|img)[^>]*src="https?:|<link[^>]*stylesheet[^>]*https?:', index
+    )
