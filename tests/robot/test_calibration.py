@@ -17,7 +17,7 @@ from emo_core.robot.bench import Bench, Picture, RealClock, SimulatedClock
 from emo_core.robot.bus import BusError
 from emo_core.robot.calibration import Calibration, _way, calibrate
 from emo_core.robot.description import Moves, RobotDescription
-from emo_core.robot.response import Motion, Response, respond
+from emo_core.robot.response import Motion, Response, respond, told_latency
 from emo_core.robot.sim.bench import bench_of
 from emo_core.robot.sim.motor_skew import MotorSkew, motor_skew
 from emo_core.robot.sim.servos import SimBus
@@ -318,6 +318,60 @@ def test_a_robot_that_does_not_move(described: RobotDescription) -> None:
     there, _ = bench(described, stuck=described.names)
     with pytest.raises(EmoError, match="no motor moves anything"), there:
         calibrate(there, steps=12)
+
+
+class LateEyes(Eyes):
+    """Pictures come 60 ms after they were taken, and say that they were taken now."""
+
+    latency_s = None
+
+    def poll(self, now_s: float) -> Picture | None:
+        picture = super().poll(now_s)
+        self._waiting: list[tuple[float, Picture]] = getattr(self, "_waiting", [])
+        if picture is not None:
+            self._waiting.append((now_s + 0.06, picture))
+        if not self._waiting or now_s < self._waiting[0][0]:
+            return None
+        due_s, old = self._waiting.pop(0)
+        return Picture(due_s, old.image)
+
+
+def late_bench(robot: RobotDescription, tells: bool) -> Bench:
+    clock = SimulatedClock()
+    bus = OddBus(robot, clock, tells=tells)
+    eyes = LateEyes(bus)
+    return Bench(robot, bus, eyes, clock, lambda: eyes)
+
+
+def test_a_late_camera_is_told_from_late_servos(
+    described: RobotDescription, good: Calibration
+) -> None:
+    with late_bench(described, tells=True) as there:
+        found = calibrate(there, steps=STEPS)
+    assert found.camera_late_s == pytest.approx(0.06, abs=0.012)  # gears' play counts as its
+    assert found.after.servo_lag_s == pytest.approx(good.after.servo_lag_s, abs=0.015)
+    assert good.camera_late_s == 0.0
+    now, then = ([motor.latency_s for motor in each.after.motors] for each in (found, good))
+    assert np.allclose(now, then, atol=0.01)  # between motors it cancels
+
+
+def test_where_servos_tell_nothing_the_cameras_latency_stays_in(
+    described: RobotDescription, good: Calibration
+) -> None:
+    with late_bench(described, tells=False) as there:
+        found = calibrate(there, steps=12)
+    assert math.isnan(found.camera_late_s)
+    assert found.after.servo_lag_s == pytest.approx(good.after.servo_lag_s + 0.06, abs=0.015)
+
+
+def test_told_positions_have_their_own_latency() -> None:
+    rng = np.random.default_rng(3)
+    sent_s = np.arange(0.0, 10.0, 0.01)
+    sent = np.interp(sent_s, np.arange(0.0, 10.5, 0.3), rng.uniform(0.1, 0.9, 35))
+    told_s = np.sort(rng.uniform(0.5, 9.9, 50))
+    told = 0.05 + 0.9 * np.interp(told_s - 0.043, sent_s, sent) + rng.normal(0.0, 0.003, 50)
+    told[7] = math.nan
+    assert told_latency(sent_s, sent, told_s, told) == pytest.approx(0.043, abs=0.002)
 
 
 def test_a_robot_without_a_camera() -> None:

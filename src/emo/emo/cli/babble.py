@@ -2,7 +2,7 @@
 
 The eye and brow motors babble first, then those of mouth and jaw. What comes out is what
 `./emo train inverse` learns the robot's inverse model from. Started again after an interruption,
-it goes on where it was.
+it goes on where it was: then robot and camera must still stand as they did.
 """
 
 from __future__ import annotations
@@ -11,15 +11,26 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emo.cli import add_json, add_robot
+from emo.cli._bench import add_camera, has_camera, real_bench
+
+if TYPE_CHECKING:
+    from emo_core.robot.babbling import Look
+    from emo_core.robot.description import RobotDescription
+
+QUIET_NATIVE = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_robot(parser)
+    add_camera(parser)
     parser.add_argument(
         "--frames", type=int, help="poses for each of the two groups (default: 800; --compare: 60)"
     )
@@ -50,11 +61,14 @@ def run(args: argparse.Namespace) -> int:
     if args.frames is not None and args.frames < 1:
         raise EmoError(f"--frames {args.frames}: give at least 1")
     if args.compare:
-        return _compare(args)
+        return _compare(args, robot)
     out: Path = args.out or default_path(robot)
     frames: int = args.frames or DEFAULT_FRAMES
     parts = out.with_name(f".{out.stem}.parts")
-    with tqdm(total=2 * frames, unit="pose", disable=not sys.stderr.isatty()) as bar:
+    with (
+        _looking(args, robot) as look,
+        tqdm(total=2 * frames, unit="pose", disable=not sys.stderr.isatty()) as bar,
+    ):
         data = babble(
             robot,
             frames,
@@ -62,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
             lambda done, _total: bar.update(done - bar.n),
             args.preprocess or DEFAULT_PREPROCESS,
             parts,
+            look,
         )
     data.save(out)
     shutil.rmtree(parts, ignore_errors=True)  # another run may be writing there
@@ -80,17 +95,29 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _compare(args: argparse.Namespace) -> int:
+@contextmanager
+def _looking(args: argparse.Namespace, robot: RobotDescription) -> Iterator[Look]:
+    from emo_core.robot.babbling import look_at, look_through
+
+    if not has_camera(args, robot):
+        yield look_at
+        return
+    with real_bench(robot, args.camera) as bench:
+        yield look_through(bench)
+
+
+def _compare(args: argparse.Namespace, robot: RobotDescription) -> int:
     from tqdm import tqdm
 
     from emo_core.robot.babbling import PREPROCESSES, compare
-    from emo_core.robot.description import RobotDescription
 
-    robot = RobotDescription.load(args.robot)
     frames = args.frames or 60
     total = 2 * frames * len(PREPROCESSES)
-    with tqdm(total=total, unit="pose", disable=not sys.stderr.isatty()) as bar:
-        rows = compare(robot, frames, args.seed, lambda _done, _total: bar.update(1))
+    with (
+        _looking(args, robot) as look,
+        tqdm(total=total, unit="pose", disable=not sys.stderr.isatty()) as bar,
+    ):
+        rows = compare(robot, frames, args.seed, lambda _done, _total: bar.update(1), look)
     if args.json:
         print(json.dumps({"robot": robot.name, "poses": 2 * frames, "rows": [*map(asdict, rows)]}))
     else:

@@ -15,13 +15,18 @@ import json
 import math
 import signal
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emo.cli import add_json, add_robot
+from emo.cli._bench import add_camera, has_camera, real_bench
+from emo_core.errors import EmoError
 
 if TYPE_CHECKING:
+    from emo_core.robot.bench import Bench
     from emo_core.robot.calibration import Calibration, Finding
+    from emo_core.robot.description import RobotDescription
 
 QUIET_NATIVE = True
 
@@ -29,6 +34,14 @@ QUIET_NATIVE = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_robot(parser)
+    add_camera(parser)
+    parser.add_argument(
+        "--camera-latency",
+        type=float,
+        metavar="MS",
+        help="from an exposure to its time stamp, where it is known (default: measured at the "
+        "servos, if they tell where they are)",
+    )
     parser.add_argument(
         "-o", "--out", type=Path, help="the new robot file (default: data/calibrated_<robot>.yaml)"
     )
@@ -49,11 +62,9 @@ def run(args: argparse.Namespace) -> int:
     from emo_core.robot.babbling import Babble
     from emo_core.robot.calibration import calibrate, check_out
     from emo_core.robot.description import RobotDescription
-    from emo_core.robot.sim.bench import bench_of
     from emo_core.robot.sim.motor_skew import motor_skew
 
     robot = RobotDescription.load(args.robot)
-    bench = bench_of(robot)
     out: Path = args.out or share_dir() / "data" / f"calibrated_{robot.name}.yaml"
     check_out(robot, out)
     rest = None if args.rest is None else Babble.load(args.rest).rest
@@ -61,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         tqdm(total=len(robot.motors) + 2, disable=not sys.stderr.isatty()) as bar,
-        bench,
+        _bench(args, robot) as bench,
     ):
 
         def progress(what: str) -> None:
@@ -71,16 +82,29 @@ def run(args: argparse.Namespace) -> int:
         found = calibrate(bench, rest, progress=progress)
     found.save(out)
     after = RobotDescription.load(out)
-    skews = {
-        "uncompensated": motor_skew(found.uncompensated),
-        "described": motor_skew(robot),
-        "calibrated": motor_skew(after),
-    }
+    skews = {}
+    if robot.bus.kind == "sim":
+        skews = {
+            "uncompensated": motor_skew(found.uncompensated),
+            "described": motor_skew(robot),
+            "calibrated": motor_skew(after),
+        }
     report = _report(found, out, {name: skew.as_json() for name, skew in skews.items()})
     print(json.dumps(report) if args.json else _text(found, report))
     for name, fault in found.faults.items():
         print(f"emo: {robot.name}: {name} {fault}", file=sys.stderr)
     return 1 if found.faults else 0
+
+
+def _bench(args: argparse.Namespace, robot: RobotDescription) -> AbstractContextManager[Bench]:
+    latency = args.camera_latency
+    if latency is not None and not (args.camera and 0.0 <= latency <= 1000.0):
+        raise EmoError(f"--camera-latency {latency:g}: goes with --camera, and is 0 to 1000 ms")
+    if not has_camera(args, robot):
+        from emo_core.robot.sim.bench import bench_of
+
+        return bench_of(robot)
+    return real_bench(robot, args.camera, None if latency is None else latency * 1e-3)
 
 
 def _report(found: Calibration, out: Path, skew: dict[str, dict[str, float]]) -> dict[str, Any]:
@@ -92,6 +116,7 @@ def _report(found: Calibration, out: Path, skew: dict[str, dict[str, float]]) ->
             "before": _ms(found.before.servo_lag_s),
             "after": _ms(found.after.servo_lag_s),
         },
+        "camera_latency_ms": None if math.isnan(found.camera_late_s) else _ms(found.camera_late_s),
         "skew": skew,
         "rest_mm": [None if math.isnan(mm) else round(mm, 2) for mm in found.rest_mm],
         "needs_training": found.needs_training,
@@ -138,6 +163,12 @@ def _text(found: Calibration, report: dict[str, Any]) -> str:
         )
     lag = report["servo_lag_ms"]
     lines.append(f"servo_lag_s: {lag['before']:.0f} -> {lag['after']:.0f} ms")
+    late = report["camera_latency_ms"]
+    if late is None:
+        lines.append("  with the camera's latency in it: these servos do not tell where they are.")
+        lines.append("  Give --camera-latency, if you know it")
+    elif late:
+        lines.append(f"camera: {late:.0f} ms late")
     if report["rest_mm"][0] is not None:
         lines.append("face at rest, off by: {} -> {} mm".format(*report["rest_mm"]))
     lines.append(f"{report['file']}: use it with --robot")

@@ -264,7 +264,12 @@ def check_audio() -> Iterator[Finding]:
 def check_devices() -> Iterator[Finding]:
     """Cameras and serial ports, and whether they may be opened."""
     for name, patterns, group, purpose in (
-        ("cameras", ("video[0-9]*",), "video", "mimicry, which is not in this release"),
+        (
+            "cameras",
+            ("video[0-9]*",),
+            "video",
+            "mimicry, and a real robot's babbling and calibration",
+        ),
         ("serial", ("ttyUSB*", "ttyACM*", "cu.usb*"), "dialout", "a robot with real servos"),
     ):
         ports = sorted(str(p) for pattern in patterns for p in Path("/dev").glob(pattern))

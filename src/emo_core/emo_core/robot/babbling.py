@@ -28,6 +28,7 @@ from emo_core.face.alignment import to_metric
 from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.face.tracking import FaceTracker
 from emo_core.paths import share_dir
+from emo_core.robot.bench import Bench
 from emo_core.robot.description import GROUPS, RobotDescription
 from emo_core.robot.safety import SafetyLayer
 from emo_core.robot.sim.camera import Camera
@@ -146,6 +147,10 @@ class Sight:
         return float(np.sqrt(self.faces[:, ROBOT_LANDMARKS, :2].var(axis=0, ddof=1).mean()))
 
 
+#: Robot, poses (T, M), seed, one of `PREPROCESSES` -> what is seen of each pose, in order.
+Look = Callable[[RobotDescription, Array, "int | Sequence[int]", str], Iterator[Sight]]
+
+
 @dataclass(frozen=True)
 class Comparison:
     """How well FaceMesh sees the robot's pictures after one way of making them ready.
@@ -246,6 +251,24 @@ def look_at(
             yield Sight(sent, seen, LOOKS - _DROPPED)
 
 
+def look_through(bench: Bench) -> Look:
+    """As `look_at`, of the robot on an entered bench, by the camera before it."""
+
+    def look(
+        robot: RobotDescription, poses: Array, seed: int | Sequence[int], preprocess: str
+    ) -> Iterator[Sight]:
+        bench.home()
+        for pose in poses:
+            sent, seen = bench.pose(
+                pose, _SETTLE_S, LOOKS, lambda rgb: prepared(rgb[..., ::-1], preprocess)
+            )
+            faces = [face for face in seen[_DROPPED:] if face is not None]
+            found = np.array(faces, dtype=np.float64).reshape(len(faces), -1, 3)
+            yield Sight(sent, found, LOOKS - _DROPPED)
+
+    return look
+
+
 def see(
     robot: RobotDescription, poses: Array, seed: int | Sequence[int] = 0
 ) -> Iterator[Array | None]:
@@ -271,16 +294,18 @@ def babble(
     progress: Callable[[int, int], None] | None = None,
     preprocess: str = DEFAULT_PREPROCESS,
     parts: Path | None = None,
+    look: Look | None = None,
 ) -> Babble:
     """Babble `frames` poses with each group.
 
     Args:
-        robot: a robot with a `simulator` section.
+        robot: a robot with a `simulator` section, unless `look` is given.
         frames: for each group.
         seed: of poses and camera; the same seed gives the same data.
         progress: called with (frames done, frames in all).
         preprocess: one of `PREPROCESSES`.
         parts: a folder to leave finished stretches in, and to take them from.
+        look: looks at the robot; `look_at`, the simulated one, if not given.
 
     Raises:
         EmoError: not a simulated robot, or FaceMesh finds no face in more than one pose in five.
@@ -288,7 +313,7 @@ def babble(
     rng = np.random.default_rng(seed)
     done, total = 0, 2 * frames
     still = np.repeat(robot.neutral[None], _REST_POSES, axis=0)
-    _, rest = _stretch(robot, still, [seed, len(GROUPS), 0], preprocess, parts)
+    _, rest = _stretch(robot, still, [seed, len(GROUPS), 0], preprocess, parts, look)
     commands: dict[str, Array] = {}
     landmarks: dict[str, Array] = {}
     for number, group in enumerate(GROUPS):
@@ -296,7 +321,7 @@ def babble(
         sent, seen = [], []
         for first in range(0, frames, STRETCH):
             key = [seed, number, first]
-            stretch = _stretch(robot, poses[first : first + STRETCH], key, preprocess, parts)
+            stretch = _stretch(robot, poses[first : first + STRETCH], key, preprocess, parts, look)
             sent.append(stretch[0])
             seen.append(stretch[1])
             done += len(stretch[0])
@@ -324,20 +349,26 @@ def babble(
 
 
 def _stretch(
-    robot: RobotDescription, poses: Array, seed: list[int], preprocess: str, parts: Path | None
+    robot: RobotDescription,
+    poses: Array,
+    seed: list[int],
+    preprocess: str,
+    parts: Path | None,
+    look: Look | None,
 ) -> tuple[Array, Array]:
     """Commands (T, M) and landmarks (T, 113, 2), NaN where no face was found; from `parts`, or new.
 
     A part's name holds a hash of all that it depends on, so another robot's is never taken.
     """
-    what = f"{robot.signature()} {robot.simulator} {LOOKS} {seed} {preprocess}".encode()
+    seen_by = robot.simulator if look in (None, look_at) else f"a camera before {robot.bus}"
+    what = f"{robot.signature()} {seen_by} {LOOKS} {seed} {preprocess}".encode()
     name = hashlib.sha256(what + poses.tobytes()).hexdigest()[:24]
     file = parts / f"{name}.npz" if parts is not None else None
     if file is not None and file.is_file():
         with np.load(file, allow_pickle=False) as data:
             return data["commands"], data["landmarks"]
     commands, landmarks = [], []
-    for sight in look_at(robot, poses, seed, preprocess):
+    for sight in (look or look_at)(robot, poses, seed, preprocess):
         face = sight.face
         commands.append(sight.command)
         nothing = np.full((len(ROBOT_LANDMARKS), 2), np.nan)
@@ -356,15 +387,19 @@ def compare(
     frames: int,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    look: Look | None = None,
 ) -> list[Comparison]:
-    """The same `frames` poses of each group, the same pictures, after each of `PREPROCESSES`."""
+    """The same `frames` poses of each group after each of `PREPROCESSES`.
+
+    Without `look` (as of `babble`) they are the same pictures, too.
+    """
     rows, done, total = [], 0, 2 * frames * len(PREPROCESSES)
     for preprocess in PREPROCESSES:
         rng = np.random.default_rng(seed)
         sights: list[Sight] = []
         for number, group in enumerate(GROUPS):
             poses = random_poses(robot, group, frames, rng)
-            for sight in look_at(robot, poses, [seed, number], preprocess):
+            for sight in (look or look_at)(robot, poses, [seed, number], preprocess):
                 sights.append(sight)
                 done += 1
                 if progress is not None:

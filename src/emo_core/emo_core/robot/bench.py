@@ -29,6 +29,10 @@ _BUS_SHARE = 0.5
 #: The way to neutral may take so long.
 HOMING_LIMIT_S = 3.0
 _WAIT_S = 0.001
+#: A camera whose latency nobody knows is taken to be no later than this.
+_LATE_S = 0.2
+#: No picture for so long: the camera is gone.
+_PATIENCE_S = 5.0
 #: A servo is asked where it is so often.
 _ASK_S = 0.21
 _SMALL, _WINDOW_MM, _FINER = 72, 85.0, 3
@@ -86,13 +90,12 @@ class Picture:
 
 
 class Camera(Protocol):
-    """Looks at the robot.
+    """Looks at the robot."""
 
-    Attributes:
-        latency_s: what `Picture.time_s` is late by; the same for all pictures.
-    """
-
-    latency_s: float
+    @property
+    def latency_s(self) -> float | None:
+        """What `Picture.time_s` is late by, the same for all pictures; None: not known."""
+        ...
 
     def next_s(self) -> float:
         """When the next picture is to be expected."""
@@ -125,7 +128,8 @@ class Take:
         seen_s: (F,) when the pictures were taken in which FaceMesh found a face.
         faces: (F, 478, 2) metric mm.
         lost: pictures in which FaceMesh found no face.
-        told: (K,) where the servo in question said it was, every so often; NaN: no answer.
+        told_s: (K,) when the servo in question was asked where it is.
+        told: (K,) what it said; NaN: no answer.
     """
 
     sent_s: Array
@@ -133,6 +137,7 @@ class Take:
     seen_s: Array
     faces: Array
     lost: int
+    told_s: Array
     told: Array
 
 
@@ -220,7 +225,8 @@ class Bench:
         while self._camera.poll(now) is not None:  # what was taken before
             continue
         pictures: list[Picture] = []
-        sent_s, sent, told = [now], [self._safety.positions], []
+        sent_s, sent = [now], [self._safety.positions]
+        told_s, told = [], []
         tick, question = start, start + _ASK_S
         while (now := self._clock.now()) < start + seconds:
             if (picture := self._camera.poll(now)) is not None:
@@ -230,7 +236,9 @@ class Bench:
                 sent_s.append(now)
                 tick = max(tick + self._tick_s, now)
                 if ask is not None and self._bus.tells_position and now >= question:
+                    asked = self._clock.now()
                     told.append(self._bus.read([ask])[ask])
+                    told_s.append((asked + self._clock.now()) / 2.0)
                     question += _ASK_S
             self._clock.sleep_until(min(tick, max(self._camera.next_s(), now + _WAIT_S)))
         seen_s, faces = self._look(pictures, goals(seconds))
@@ -240,8 +248,60 @@ class Bench:
             seen_s=seen_s,
             faces=faces,
             lost=len(pictures) - len(seen_s),
+            told_s=np.array(told_s),
             told=np.array(told),
         )
+
+    @property
+    def camera_latency_s(self) -> float | None:
+        """What the camera's times are late by; None: not known, and then not allowed for."""
+        return self._camera.latency_s
+
+    def home(self) -> None:
+        """Go to neutral, and return when the robot is there."""
+        self._home()
+
+    def pose(
+        self, goal: Array, settle_s: float, looks: int, prepare: Callable[[Image], Image]
+    ) -> tuple[Array, list[NDArray[np.float32] | None]]:
+        """Take up one pose, come to rest, and be looked at.
+
+        Args:
+            goal: (M,) commands.
+            settle_s: from the first write to the first look.
+            looks: pictures that are looked at.
+            prepare: what is done to each picture (RGB) before FaceMesh gets it.
+
+        Returns:
+            (M,) what was really sent, and for each look the face (478, 3) metric mm, or None.
+
+        Raises:
+            EmoError: the camera gives no pictures.
+        """
+        assert self._tracker is not None, "enter the bench first"
+        late = _LATE_S if self._camera.latency_s is None else self._camera.latency_s
+        now = tick = last = self._clock.now()
+        settled, sent = now + settle_s + late, self._safety.positions
+        pictures: list[Picture] = []
+        while len(pictures) < looks:
+            now = self._clock.now()
+            if (picture := self._camera.poll(now)) is not None:
+                last = now
+                if picture.time_s > settled:
+                    pictures.append(picture)
+            if now - last > _PATIENCE_S:
+                raise EmoError("the camera gives no pictures any more: check its cable")
+            if now >= tick:
+                sent = self._write(goal)
+                tick = max(tick + self._tick_s, now)
+            self._clock.sleep_until(min(tick, max(self._camera.next_s(), now + _WAIT_S)))
+        faces: list[NDArray[np.float32] | None] = []
+        for picture in pictures:
+            screen = self._tracker.track(prepare(picture.image()))
+            self._clock.sleep_until(self._clock.now() + _WAIT_S)
+            self._write(goal)
+            faces.append(None if screen is None else to_metric(screen)[0])
+        return sent, faces
 
     def _look(self, pictures: list[Picture], goal: Array) -> tuple[Array, Array]:
         """(F,) times and (F, 478, 2) metric faces; `goal` is sent on, as silence is a fault."""
@@ -252,7 +312,7 @@ class Bench:
             self._clock.sleep_until(self._clock.now() + _WAIT_S)
             self._write(goal)
             if screen is not None:
-                times.append(picture.time_s - self._camera.latency_s)
+                times.append(picture.time_s - (self._camera.latency_s or 0.0))
                 faces.append(to_metric(screen)[0][:, :2].astype(np.float64))
         if len(times) < len(pictures) / 2 or not pictures:
             raise EmoError(

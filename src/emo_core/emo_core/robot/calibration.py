@@ -8,6 +8,7 @@ file, so limits only ever become tighter.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.rates import FPS
 from emo_core.robot.bench import Bench, Take
 from emo_core.robot.description import WAYS, Motor, RobotDescription
-from emo_core.robot.response import SLOW_HZ, Motion, Response, respond
+from emo_core.robot.response import SLOW_HZ, Motion, Response, respond, told_latency
 from emo_core.robot.speech_like import SpeechLikeCurve
 
 #: Steps of each motor, the time from one to the next, and how long one lasts. Speech is no quicker.
@@ -79,12 +80,15 @@ class Calibration:
         findings: of each motor.
         rest_mm: root mean square distance of the face at rest from that of better days, before
             and after; NaN if there was none to compare with.
+        camera_late_s: what the camera's times are late by: as the camera says, else as measured at
+            the servos; NaN if neither can be had, and then `servo_lag_s` holds it, too.
     """
 
     before: RobotDescription
     after: RobotDescription
     findings: tuple[Finding, ...]
     rest_mm: tuple[float, float]
+    camera_late_s: float
 
     @property
     def faults(self) -> dict[str, str]:
@@ -177,11 +181,15 @@ def calibrate(
         after, rest_mm = _back_to(bench, after, responses, rest)
     tell("lag of them all")
     bench.become(after)
-    after = replace(after, servo_lag_s=_lag(bench, findings, motions))
+    late_s = bench.camera_latency_s
+    late_s = _camera_late(takes, responses) if late_s is None else late_s
+    unknown_s = 0.0 if bench.camera_latency_s is not None or math.isnan(late_s) else late_s
+    lag_s = _lag(bench, findings, motions) - unknown_s
+    after = replace(after, servo_lag_s=round(min(max(lag_s, 0.0), 1.0), 4))
     findings = tuple(
         replace(finding, motor=motor) for finding, motor in zip(findings, after.motors, strict=True)
     )
-    return Calibration(before, after, findings, rest_mm)
+    return Calibration(before, after, findings, rest_mm, late_s)
 
 
 def _uncompensated(robot: RobotDescription) -> RobotDescription:
@@ -366,7 +374,21 @@ def _lag(bench: Bench, findings: tuple[Finding, ...], others: list[Motion]) -> f
     start = take.sent_s[0]
     motion = Motion(take.seen_s[later], take.faces[later], start + sooner, curve(sooner))
     response = respond([*others, motion])[-1]
-    return round(min(max(response.latency_s, 0.0), 1.0), 4)
+    return response.latency_s
+
+
+def _camera_late(takes: list[Take], responses: list[Response]) -> float:
+    """By how much motions are seen later than the servos tell them, in s; NaN: they do not tell.
+
+    The median over all motors. Play between servo and skin counts as the camera's.
+    """
+    late = [
+        response.latency_s
+        - told_latency(take.sent_s[1:], take.sent[:-1, n], take.told_s, take.told)
+        for n, (take, response) in enumerate(zip(takes, responses, strict=True))
+        if response.seen and _servo(take, n) == "moves"
+    ]
+    return float(np.median(late)) if late else float("nan")
 
 
 def _back_to(

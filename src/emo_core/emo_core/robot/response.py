@@ -133,6 +133,24 @@ def respond(motions: Sequence[Motion]) -> list[Response]:
     ]
 
 
+def told_latency(sent_s: Array, sent: Array, told_s: Array, told: Array) -> float:
+    """From a write to the position that the servo tells, in s: least squares of
+    `told(t) = a + b sent(t - latency)`.
+
+    Args:
+        sent_s, sent: (N,) what the motor was sent: straight lines between these points.
+        told_s, told: (K,) what its servo said; NaN: nothing. Some must be finite.
+    """
+    there = np.isfinite(told)
+    when, here = told_s[there], told[there] - told[there].mean()
+    latencies = np.arange(0.0, LATENCIES_S[1], _GRID_S)
+    then = np.interp(when - latencies[:, None], sent_s, sent)  # (latencies, K)
+    then -= then.mean(axis=1, keepdims=True)
+    gain = then @ here / np.maximum(np.sum(then**2, axis=1), 1e-12)
+    error = np.sum((here - gain[:, None] * then) ** 2, axis=1)
+    return float(latencies[np.argmin(error)])
+
+
 class _Shake:
     """How faces shake.
 

@@ -53,7 +53,7 @@ class SimulatedCamera:
 
 
 def bench_of(robot: RobotDescription, seed: int = 0) -> Bench:
-    """The bench of a simulated robot: the one that has a camera as yet.
+    """The bench of a simulated robot, which brings its camera along.
 
     Args:
         robot: with simulated servos.
@@ -65,7 +65,7 @@ def bench_of(robot: RobotDescription, seed: int = 0) -> Bench:
     if robot.bus.kind != "sim":
         raise EmoError(
             f"{robot.file}: bus.kind is {robot.bus.kind}: no camera looks at this robot. "
-            "Only simulated robots (bus.kind sim) bring theirs along"
+            "Name one with --camera: only simulated robots (bus.kind sim) bring theirs along"
         )
     clock = SimulatedClock()
     bus = SimBus(robot, clock.now)
