@@ -171,7 +171,7 @@ def check_types(bag: Bag, topics: Iterable[str]) -> None:
         EmoError: a definition has changed since the recording.
     """
     for topic in topics:
-        recorded = bag.definition(topic)
+        recorded = bag.topic(topic).definition
         if recorded and bare(recorded) != bare(definition(bag.types[topic], prefixes())):
             raise EmoError(
                 f"{bag.path} was recorded with another {bag.types[topic]} than this version has: "
@@ -275,8 +275,7 @@ class Results:
         if self._writer is None:
             return
         if raw.topic not in self._topics:
-            kind = self._bag.types[raw.topic]
-            self._topics[raw.topic] = Topic(raw.topic, kind, self._bag.definition(raw.topic))
+            self._topics[raw.topic] = self._bag.topic(raw.topic)
         self._writer.write(self._topics[raw.topic], raw.log_ns, raw.publish_ns, 0, raw.data)
 
     def add(self, topic: str, message: Any) -> None:

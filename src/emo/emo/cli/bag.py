@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from emo_core.bag import Bag
     from emo_core.bag.summary import Commands
 
-#: Stages of the pipelines, as they add to `stage_ms`.
-ENDS = ("lipsync/motor_command", "mimic/motor_command")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("bag", metavar="BAG", help="a recording (--record), or one file of it")
     parser.add_argument("--out", metavar="DIR", help="leave bag.png and robot.mp4 there")
+    parser.add_argument(
+        "--repair", metavar="DIR", help="write what can be read as a new, whole recording"
+    )
     add_json(parser)
 
 
@@ -55,6 +55,11 @@ def run(args: argparse.Namespace) -> int:
                 f"cannot write to {out} ({error.strerror}): choose another folder with --out"
             ) from None
         made = _draw(bag, content, out)
+    if args.repair:
+        from emo_core.bag.repair import repair
+
+        repair(bag, Path(args.repair))
+        made.append(Path(args.repair))
     if args.json:
         print(json.dumps({**content.figures, "files": [str(path) for path in made]}, indent=2))
         return 0

@@ -18,7 +18,7 @@ from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
 from emo_core.bag.losses import Losses
-from emo_core.bag.writer import INFO
+from emo_core.bag.writer import INFO, Topic
 from emo_core.errors import EmoError
 
 #: What a damaged chunk or record raises.
@@ -67,11 +67,12 @@ class Bag:
         self._factory = DecoderFactory()
         self._files = _files(self.path)
         self.sizes: dict[str, int] = {}
-        self._publishers: dict[str, int] = {}
+        self._about: dict[str, dict[str, str]] = {}
         times: dict[str, array.array[int]] = {}
         losses: dict[str, Losses] = {}
         for raw in self.messages():
-            losses.setdefault(raw.topic, Losses()).feed(raw.sequence, self._publishers[raw.topic])
+            publishers = self._about[raw.topic].get("offered_qos_profiles", "").count("history:")
+            losses.setdefault(raw.topic, Losses()).feed(raw.sequence, max(publishers, 1))
             times.setdefault(raw.topic, array.array("q")).append(raw.log_ns)
             self.sizes[raw.topic] = self.sizes.get(raw.topic, 0) + len(raw.data)
         self.log_ns = {topic: np.frombuffer(each, np.int64) for topic, each in times.items()}
@@ -112,8 +113,7 @@ class Bag:
                         channels[record.id] = record.topic
                         self._schemas[record.topic] = schemas[record.schema_id]
                         self.types[record.topic] = schemas[record.schema_id].name
-                        offered = record.metadata.get("offered_qos_profiles", "")
-                        self._publishers[record.topic] = max(offered.count("history:"), 1)
+                        self._about[record.topic] = dict(record.metadata)
                     elif isinstance(record, Metadata) and record.name == INFO:
                         self.info = dict(record.metadata)
         except EndOfFile:
@@ -123,9 +123,16 @@ class Bag:
         except OSError as error:
             raise EmoError(f"cannot read {path} ({error.strerror})") from error
 
-    def definition(self, topic: str) -> str:
-        """The definition of a topic's messages, as recorded; empty where there is none."""
-        return self._schemas[topic].data.decode()
+    def topic(self, name: str) -> Topic:
+        """A topic as it was recorded."""
+        schema, about = self._schemas[name], self._about[name]
+        return Topic(
+            name,
+            schema.name,
+            schema.data.decode() if schema.encoding == "ros2msg" else "",
+            about.get("offered_qos_profiles", ""),
+            about.get("topic_type_hash", ""),
+        )
 
     def decode(self, raw: Raw) -> Any:
         """The message's fields as attributes, by the definition in the recording.

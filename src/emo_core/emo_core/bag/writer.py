@@ -152,6 +152,8 @@ class BagWriter:
         self._open = False
         self.dropped_files = 0
         try:
+            if folder.exists():
+                raise EmoError(f"{folder} exists already: a recording takes a new folder")
             folder.mkdir(parents=True)
             self._begin_file()
         except OSError as error:
