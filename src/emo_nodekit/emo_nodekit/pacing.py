@@ -17,8 +17,9 @@ TIGHT_NS = 50_000
 #: stamps keep the even steps of what they stamp.
 SET_NS = 1_000_000
 _ATTEMPTS = 5
-#: Subscriptions that just appeared need a moment until all publishers know them.
-SETTLE_S = 0.3
+#: Subscriptions that just appeared need a moment until all publishers know them: at least so long,
+#: and longer where the machine was so busy that they took long to appear (as a share of that).
+SETTLE_S, SETTLE_SHARE = 0.3, 0.2
 
 #: Of nodes that are a source.
 WAITING = (
@@ -95,12 +96,12 @@ class Pacer:
 def wait_for_graph(node: Node, kit: Kit, pacer: Pacer) -> bool:
     """Wait until the topics of parameter `wait_for` are listened to; False if stopped meanwhile."""
     topics = [topic for topic in kit.texts("wait_for") if topic]
-    waited = 0.0
+    began = time.monotonic()
     while missing := [topic for topic in topics if not node.count_subscribers(topic)]:
-        if waited >= kit.number("wait_s"):
+        if time.monotonic() - began >= kit.number("wait_s"):
             kit.health.fault("no_listener", f"nobody listens to {', '.join(missing)}")
             break
         if not pacer.pause(0.05):
             return False
-        waited += 0.05
-    return pacer.pause(SETTLE_S if topics else 0.0)
+    waited = time.monotonic() - began
+    return pacer.pause(max(SETTLE_S, SETTLE_SHARE * waited) if topics else 0.0)
