@@ -9,7 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from emo_core.face.alignment import to_metric
+from emo_core.face.gaze import IRIS_RADIUS_MM, look
 from emo_core.face.stream import FaceStream, Seen
+from emo_core.face.topology import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
 from emo_core.face.tracking import FaceTracker, VideoFile
 
 pytestmark = pytest.mark.data
@@ -65,3 +68,44 @@ def test_blur_lights_out_and_pictures_of_all_sizes(data_dir: Path) -> None:
     for i in (23, 32, 49, 51, 53):  # and back, where it would have been
         off = np.linalg.norm(seen[i].metric - plain[i].metric, axis=-1)
         assert off.mean() < 0.6
+
+
+def with_irises_moved(image: np.ndarray, face: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """A photograph retouched: the irises elsewhere between the lids, by `way` px."""
+    for eye, iris in ((RIGHT_EYE, RIGHT_IRIS), (LEFT_EYE, LEFT_IRIS)):
+        middle = face[iris[0], :2]
+        radius = 1.15 * np.linalg.norm(face[iris[1:], :2] - middle, axis=1).mean()
+        between, disc = np.zeros((2, *image.shape[:2]), np.uint8)
+        cv2.fillPoly(between, [np.round(16 * face[eye, :2]).astype(np.int32)], 255, shift=4)
+        cv2.circle(disc, np.round(16 * middle).astype(int), int(16 * radius), 255, -1, shift=4)
+        white = cv2.inpaint(image, between & disc, 3, cv2.INPAINT_TELEA)
+        whole = cv2.inpaint(image, disc & ~between, 3, cv2.INPAINT_TELEA)
+        shift = np.float32([[1, 0, way[0]], [0, 1, way[1]]])
+        size = image.shape[1::-1]
+        moved = cv2.warpAffine(whole, shift, size, flags=cv2.INTER_CUBIC)
+        iris_there = cv2.GaussianBlur(cv2.warpAffine(disc, shift, size), (0, 0), 0.7)[..., None]
+        eye_there = cv2.GaussianBlur(between, (0, 0), 0.5)[..., None]
+        ball = white + (iris_there / 255) * (moved.astype(np.float64) - white)
+        image = np.asarray(image + (eye_there / 255) * (ball - image), np.uint8)
+    return image
+
+
+@pytest.mark.parametrize("folder", ["grid_s1", "grid_s4"])
+def test_eyes_that_look_aside_in_a_photograph(data_dir: Path, folder: str) -> None:
+    """The irises are moved by known ways: across the angle is told, and up from down."""
+    image = clip(data_dir / folder, 1)[0]
+    with FaceTracker(static_image_mode=True) as tracker:
+        before = tracker.faces(image)[0]
+        scale = np.linalg.norm(to_metric(before)[1][:3, 0])  # px per mm
+
+        def seen(x: float, y: float) -> np.ndarray:
+            retouched = with_irises_moved(image, before, scale * np.array([x, -y]))
+            return look(*to_metric(tracker.faces(retouched)[0]))
+
+        straight = seen(0, 0)
+        for millimetres in (-3.0, 3.0):
+            angle = np.arcsin(millimetres / IRIS_RADIUS_MM)
+            aside = seen(millimetres, 0) - straight
+            assert aside[0] == pytest.approx(angle, rel=0.4)
+            assert abs(aside[1]) < 0.4 * abs(angle)
+        assert (seen(0, 2) - seen(0, -2))[1] > 0.1
