@@ -1,0 +1,351 @@
+"""Recording and replay: nothing lost, and the same commands bit for bit at any speed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
+pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+from std_msgs.msg import String
+
+from emo import replay, ros_domain
+from emo.composed import Composed
+from emo.graph import build_graph
+from emo.options import GraphOptions
+from emo_core.audio.sources import load_audio
+from emo_core.bag import Bag, BagWriter, complete
+from emo_core.errors import EmoError
+from emo_core.robot.description import RobotDescription
+from emo_core.robot.sim.render import Renderer
+from emo_core.viz.video import VideoWriter
+from emo_nodekit.running import Spinner
+
+pytestmark = pytest.mark.ros
+
+ROOT = Path(__file__).resolve().parents[2]
+HELLO = ROOT / "src" / "emo" / "emo" / "data" / "hello.flac"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros() -> Iterator[None]:
+    """rclpy in a domain of its own."""
+    for name, value in ros_domain.domain_environment(os.environ, None).items():
+        os.environ[name] = value
+    rclpy.init(args=[])
+    yield
+    rclpy.try_shutdown()
+
+
+def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(0.02)
+
+
+class Ends(Node):
+    """Knows which pipelines have ended."""
+
+    def __init__(self) -> None:
+        from emo_interfaces.msg import MotorCommand
+
+        super().__init__("ends")
+        self.ended: set[str] = set()
+        for pipeline in replay.COMMANDS:
+            topic = replay.COMMANDS[pipeline]
+            self.create_subscription(MotorCommand, topic, self._on_command, 100)
+
+    def _on_command(self, message: Any) -> None:
+        if message.end_of_stream:
+            self.ended.add(message.source)
+
+
+def record(options: GraphOptions) -> Bag:
+    """Run a graph with its recorder in this process until its streams end."""
+    ends = Ends()
+    spinner = Spinner([ends])
+    composed = Composed(build_graph(options))
+    spinner.start()
+    with composed:
+        until(lambda: ends.ended == set(options.pipelines))
+        time.sleep(0.3)  # the last messages are on their way
+    spinner.stop()
+    return Bag(options.bag)
+
+
+def write_wav(path: Path, samples: np.ndarray) -> Path:
+    import wave
+
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Bag:
+    """Two seconds of a real sentence, recorded."""
+    folder = tmp_path_factory.mktemp("speech")
+    path = write_wav(folder / "short.wav", load_audio(HELLO)[:32_500])
+    options = GraphOptions(
+        source="file", speech=str(path), view=False, record=True, bag=str(folder / "bag")
+    )
+    return record(options)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Bag:
+    """A face that opens and closes its mouth (the simulated robot's own picture), recorded."""
+    pytest.importorskip("mediapipe", reason="FaceMesh is not installed")
+    folder = tmp_path_factory.mktemp("seen")
+    robot = RobotDescription.load("sim")
+    render = Renderer(robot)
+    with VideoWriter(folder / "face.mp4", render.size, 25) as film:
+        for frame in range(75):
+            motors = np.array(robot.neutral, np.float64)
+            if frame > 40:
+                motors[robot.names.index("jaw")] += 0.3 * (1 - np.cos(0.3 * (frame - 40)))
+            film.add_frame(render(np.clip(motors, 0, 1)))
+    options = GraphOptions(
+        pipeline="mimic", camera="file", video=str(folder / "face.mp4"), view=False, record=True,
+        bag=str(folder / "bag"),
+    )  # fmt: skip
+    return record(options)
+
+
+def again(
+    bag: Bag, start: str = "", rate: float = 0.0, folder: Path | None = None
+) -> replay.Results:
+    chosen = replay.plan(bag, replay.recorded_options(bag), start, "")
+    results = replay.Results(bag, chosen, folder)
+    replay.run(chosen, replay.inputs(bag, chosen), bag.types, results, rate, lambda: False)
+    results.close()
+    return results
+
+
+def compared(bag: Bag, results: replay.Results) -> replay.Outcome:
+    (topic,) = results.commands
+    recorded = [bag.decode(raw) for raw in bag.messages([topic])]
+    return replay.outcome(recorded, results.commands[topic])
+
+
+def test_a_recording_holds_every_message_of_the_graph(speech: Bag) -> None:
+    assert speech.damage == "" and complete(speech.path)
+    assert set(speech.types) >= {
+        "/audio", "/speech_features", "/lipsync/landmarks", "/lipsync/robot_landmarks",
+        "/lipsync/motor_command", "/motor_command", "/joint_states", "/diagnostics",
+    }  # fmt: skip
+    counts = {name: len(times) for name, times in speech.log_ns.items()}
+    chunks = [speech.decode(raw) for raw in speech.messages(["/audio"])]
+    assert [chunk.first_sample for chunk in chunks] == [320 * i for i in range(len(chunks))]
+    assert len(chunks) >= 102, "the recorder was there from the first chunk on: ceil(32500 / 320)"
+    # ceil(32500 / 640) frames.
+    for topic in ("/lipsync/landmarks", "/lipsync/robot_landmarks", "/lipsync/motor_command"):
+        assert counts[topic] == 51
+    assert counts["/motor_command"] == 51
+    assert speech.lost["/audio"] == speech.lost["/lipsync/motor_command"] == 0
+    assert json.loads(speech.info["graph"])["lookahead"] == "full"
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+@pytest.mark.parametrize("start", ["", "lipsync/landmarks"])
+def test_replayed_speech_is_equal_bit_for_bit(speech: Bag, start: str, rate: float) -> None:
+    outcome = compared(speech, again(speech, start, rate))
+    assert outcome == replay.Outcome(equal=51)
+    assert outcome.same
+
+
+@pytest.mark.parametrize("start", ["", "mimic/predicted"])
+def test_replayed_mimicry_is_equal_bit_for_bit(seen: Bag, start: str) -> None:
+    commands = [seen.decode(raw) for raw in seen.messages(["/mimic/motor_command"])]
+    moving = np.array([c.positions for c in commands if len(c.positions)])
+    assert len(moving) > 30 and np.ptp(moving, axis=0).max() > 0.1, "a face that moves"
+    outcome = compared(seen, again(seen, start))
+    assert outcome == replay.Outcome(equal=len(commands))
+
+
+def test_only_images_that_were_tracked_are_fed_again(seen: Bag, tmp_path: Path) -> None:
+    tracked = {seen.decode(raw).header.stamp.nanosec for raw in seen.messages(["/mimic/landmarks"])}
+    writer = BagWriter(tmp_path / "bag", seen.info)
+    for raw in seen.messages():
+        writer.write(seen.topic(raw.topic), *raw[1:])
+        if raw.topic == "/image/compressed":  # one more, which nobody came to track
+            stamp = int.from_bytes(raw.data[8:12], "little") + 1000
+            assert stamp not in tracked
+            data = raw.data[:8] + stamp.to_bytes(4, "little") + raw.data[12:]
+            writer.write(seen.topic(raw.topic), raw.log_ns, raw.publish_ns, 0, data)
+    writer.close()
+    crowded = Bag(tmp_path / "bag")
+    images = len(seen.log_ns["/image/compressed"])
+    assert len(crowded.log_ns["/image/compressed"]) == 2 * images
+    outcome = compared(crowded, again(crowded))
+    assert outcome.same and outcome.equal == len(seen.log_ns["/mimic/motor_command"])
+
+
+def test_a_replay_is_itself_a_recording(speech: Bag, tmp_path: Path) -> None:
+    again(speech, folder=tmp_path / "first")
+    first = Bag(tmp_path / "first")
+    outcome = compared(first, again(first, folder=tmp_path / "second"))
+    assert outcome == replay.Outcome(equal=51)
+    second = Bag(tmp_path / "second")
+    assert [raw[:4] for raw in first.messages()] == [raw[:4] for raw in second.messages()]
+
+
+def test_another_configuration_is_told_apart(speech: Bag) -> None:
+    options = replay.changed(replay.recorded_options(speech), ["mouth_gain=1.5"])
+    chosen = replay.plan(speech, options, "", "")
+    results = replay.Results(speech, chosen, None)
+    messages = replay.inputs(speech, chosen)
+    replay.run(chosen, messages, speech.types, results, 0.0, lambda: False)
+    outcome = compared(speech, results)
+    assert outcome.different > 30 and not outcome.same
+    assert outcome.first.endswith("differs in positions")
+
+
+def test_what_cannot_be_replayed_is_one_line(speech: Bag, tmp_path: Path) -> None:
+    options = replay.recorded_options(speech)
+    with pytest.raises(EmoError, match=r"does not hold image/compressed .*give --from one of"):
+        replay.plan(speech, options, "image/compressed", "")
+    with pytest.raises(EmoError, match="give OPTION=VALUE"):
+        replay.changed(options, ["nonsense=1"])
+    with pytest.raises(EmoError, match="much is no float"):
+        replay.changed(options, ["mouth_gain=much"])
+    writer = BagWriter(tmp_path / "bag", speech.info)
+    for raw in speech.messages(["/audio"]):
+        topic = speech.topic(raw.topic)
+        older = topic.definition.replace("uint32 sample_rate", "uint16 sample_rate")
+        writer.write(type(topic)(topic.name, topic.type, older), *raw[1:])
+    writer.close()
+    with pytest.raises(EmoError, match=r"recorded with another emo_interfaces/msg/AudioChunk"):
+        replay.check_types(Bag(tmp_path / "bag"), ["/audio"])
+    replay.check_types(speech, ["/audio"])
+
+
+# -- the recorder as a process
+
+
+class Talker(Node):
+    """Publishes numbers, and hears what the recorder complains of."""
+
+    def __init__(self) -> None:
+        super().__init__("talker")
+        self.publisher = self.create_publisher(String, "numbers", 100)
+        self.sent = 0
+        self.errors: list[str] = []
+        self.create_timer(0.005, self._say)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    def _say(self) -> None:
+        self.publisher.publish(String(data=f"{self.sent} " + 2000 * "x"))
+        self.sent += 1
+
+    def _on_diagnostics(self, message: Any) -> None:
+        for status in message.status:
+            if status.name == "recorder" and status.level == DiagnosticStatus.ERROR:
+                self.errors.append(status.message)
+
+
+@pytest.fixture
+def talker() -> Iterator[Talker]:
+    node = Talker()
+    spinner = Spinner([node])
+    spinner.start()
+    yield node
+    spinner.stop()
+
+
+def recorder(folder: Path, prelude: str = "", **parameters: object) -> subprocess.Popen[str]:
+    """The recorder as the supervisor starts it."""
+    values = {"path": str(folder), "free_mb": 0, **parameters}
+    arguments = [text for name, value in values.items() for text in ("-p", f"{name}:={value}")]
+    code = f"import sys\n{prelude}\nfrom emo_recorder.recorder import main\nsys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "--ros-args", *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def numbers(bag: Bag) -> list[int]:
+    found = [int(bag.decode(raw).data.split()[0]) for raw in bag.messages(["/numbers"])]
+    assert found == list(range(found[0], found[0] + len(found))), "nothing is missing"
+    return found
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.mcap"))
+
+
+def test_a_killed_recorder_leaves_a_readable_recording(talker: Talker, tmp_path: Path) -> None:
+    process = recorder(tmp_path / "bag")
+    try:
+        until(lambda: size(tmp_path / "bag") > 20_000)
+        process.kill()
+    finally:
+        process.kill()
+        process.communicate()
+    bag = Bag(tmp_path / "bag")
+    assert "cut off" in bag.damage
+    assert len(numbers(bag)) > 50
+    assert (tmp_path / "bag" / "metadata.yaml").is_file()
+
+
+def test_a_full_disk_stops_the_recording_and_nothing_else(talker: Talker, tmp_path: Path) -> None:
+    # A file that may not grow fails as a full disk does: in the midst of a write.
+    full = (
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))"
+    )
+    process = recorder(tmp_path / "bag", full)
+    try:
+        until(lambda: any("recording stopped: cannot write" in each for each in talker.errors))
+        said, sent = len(talker.errors), talker.sent
+        until(lambda: talker.sent > sent + 100 and len(talker.errors) > said)
+        assert process.poll() is None, "the node lives on, and says so"
+        process.send_signal(signal.SIGINT)
+        _, text = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0 and "Traceback" not in text
+    assert len(numbers(Bag(tmp_path / "bag"))) > 50
+    assert not complete(tmp_path / "bag")
+
+
+def test_a_recorder_that_ends_leaves_a_whole_recording(talker: Talker, tmp_path: Path) -> None:
+    (tmp_path / "face.npz").write_bytes(b"kept")
+    process = recorder(tmp_path / "bag", keep=f"['{tmp_path / 'face.npz'}']")
+    try:
+        until(lambda: size(tmp_path / "bag") > 10_000)
+        process.send_signal(signal.SIGINT)
+        _, text = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0, text
+    bag = Bag(tmp_path / "bag")
+    assert bag.damage == "" and complete(tmp_path / "bag")
+    assert bag.lost["/numbers"] == 0 and len(numbers(bag)) > 50
+    assert (tmp_path / "bag" / "face.npz").read_bytes() == b"kept"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    process = recorder(tmp_path / "file" / "bag")
+    _, text = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert len(text.strip().splitlines()) == 1 and "cannot" in text
