@@ -101,7 +101,7 @@ def evaluate_inverse(
         "model": model,
         "nearest_neighbour": _Neighbours(data),
     }
-    network = _published_network(held_out.motors) if torch else None
+    network = published_network(held_out.motors) if torch else None
     if network is not None:
         contestants["published_network_pytorch"] = network
     return InverseScores(robot.name, model.names, l1, _time(contestants, frames), len(held_out))
@@ -144,7 +144,7 @@ class _Neighbours:
         ]
 
 
-def _published_network(motors: int) -> Callable[[NDArray[np.float32]], object] | None:
+def published_network(motors: int) -> Callable[[NDArray[np.float32]], object] | None:
     """226-1024-512-motors in plain PyTorch on one thread; None where there is no PyTorch."""
     try:
         import torch
