@@ -231,7 +231,8 @@ def test_versions_agree() -> None:
 
 
 def test_the_documentation_names_every_node_topic_and_parameter() -> None:
-    text = (ROOT / "docs" / "ros.md").read_text()
+    pages = [ROOT / "docs" / "ros.md", *sorted((ROOT / "docs" / "nodes").glob("*.md"))]
+    text = "".join(page.read_text() for page in pages)
     wanted = {process.executable for process in build_graph(GraphOptions("both", source="file"))}
     for path in (ROOT / "src").glob("emo_*/emo_*/*.py"):
         if path.parent.name == "emo_core":

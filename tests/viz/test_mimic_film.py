@@ -77,6 +77,16 @@ def test_a_video_of_any_shape_and_a_silent_robot(tmp_path: Path) -> None:
         load_audio(out)
 
 
+def test_with_a_silent_robot_the_video_is_heard(tmp_path: Path) -> None:
+    person, robot, out = (tmp_path / f"{name}.mp4" for name in ("person", "robot", "mimic"))
+    write(person, (64, 64), PERSON_FPS, begun=0.0)
+    with VideoWriter(robot, (64, 64), ROBOT_FPS) as film:
+        film.comment(BEGUN.format(5.0))
+        film.add_frame(clock(1.0, (64, 64)))
+    side_by_side(person, robot, 5.5, out)
+    assert np.argmax(np.abs(load_audio(out))) / SAMPLE_RATE == pytest.approx(1.5, abs=0.005)
+
+
 def test_a_film_that_tells_no_time_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "person.mp4", (64, 64), PERSON_FPS)
     with pytest.raises(EmoError, match="does not say when it began"):

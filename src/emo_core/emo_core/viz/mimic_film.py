@@ -1,6 +1,7 @@
 """mimic.mp4: a person and the robot that mimics, side by side, each at its time.
 
-Made from the files of a run, after it: the video, and the film of the robot.
+Made from the files of a run, after it: the video, and the film of the robot. What is heard is the
+robot's film; where that is silent, the video.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def side_by_side(video: Path, robot: Path, start_s: float, out: Path) -> int:
         FaceTracker(max_faces=2) as tracker,
     ):
         stream = FaceStream(tracker)
-        sound = _sound(robot, late_s, 1.0 / person.period_s)
+        sound = _sound(robot, late_s, video, 1.0 / person.period_s)
         pictures = _Pictures(film.timed_frames())
         try:
             for at_s, rgb in person.pictures():
@@ -149,11 +150,16 @@ def _put(image: Image, picture: Image, x: int) -> None:
     image[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
 
 
-def _sound(film: Path, late_s: float, fps: float) -> Iterator[NDArray[np.float32]] | None:
-    """The film's sound from `late_s` on, in blocks of one video frame; None if it is silent."""
-    try:
-        recording = open_audio(film)
-    except EmoError:
-        return None
+def _sound(
+    film: Path, late_s: float, video: Path, fps: float
+) -> Iterator[NDArray[np.float32]] | None:
+    """Blocks of one image: the film's sound from `late_s` on, or else the video's; None: none."""
     size = max(1, round(SAMPLE_RATE / fps))
-    return itertools.islice(recording.blocks(size), round(late_s * fps), None)
+    for path, start in ((film, round(late_s * fps)), (video, 0)):
+        try:
+            blocks = open_audio(path).blocks(size)
+            first = next(blocks)
+        except EmoError:  # no sound track, or nothing in it
+            continue
+        return itertools.islice(itertools.chain([first], blocks), start, None)
+    return None
