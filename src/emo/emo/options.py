@@ -113,6 +113,16 @@ class GraphOptions:
     port: int = field(
         default=0, metadata={"help": "port of a web page with the live image; 0: none"}
     )
+    dashboard: bool = field(
+        default=False, metadata={"help": "a web page of everything: see dashboard_host, _port"}
+    )
+    dashboard_host: str = field(
+        default="127.0.0.1",
+        metadata={"help": "where the page is served; 0.0.0.0: for other machines, with a token"},
+    )
+    dashboard_port: int = field(
+        default=8080, metadata={"help": "port of the page; taken: the next one that is free"}
+    )
     out: str = field(
         default="", metadata={"help": "folder for commands.csv, sent.csv, robot.mp4 and traces"}
     )

@@ -28,6 +28,7 @@ PARAMETERS = (
         VARIANTS["full"],
         "folder in models/: audio2landmark_full (240 ms look-ahead) or audio2landmark_live",
         dynamic=True,
+        examples=tuple(VARIANTS.values()),
     ),
     Parameter(
         "static_face",

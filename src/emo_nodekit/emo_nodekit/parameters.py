@@ -21,12 +21,17 @@ Value = Union[bool, int, float, str, "list[str]"]
 TRACE_DIR = "trace_dir"
 
 
+#: A descriptor's word before texts that are only some of those allowed.
+SUCH_AS = "such as "
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter. Its type is its default's; `low` and `high` bound a number.
 
-    `choices` lists the allowed texts. A parameter is read at the start (change it and restart),
-    unless it is `dynamic`: that the node takes over while it runs, or refuses, with a reason.
+    `choices` lists the allowed texts, `examples` some of those allowed. A parameter is read at the
+    start (change it and restart), unless it is `dynamic`: that the node takes over while it runs,
+    or refuses, with a reason.
     """
 
     name: str
@@ -36,6 +41,7 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
     dynamic: bool = False
+    examples: tuple[str, ...] = ()
 
 
 #: Of every node that must know the robot.
@@ -84,9 +90,10 @@ def check(values: Mapping[str, Value], table: Sequence[Parameter], node_name: st
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:
+    examples = SUCH_AS + " | ".join(parameter.examples) if parameter.examples else ""
     descriptor = ParameterDescriptor(
         description=parameter.description,
-        additional_constraints=" | ".join(parameter.choices),
+        additional_constraints=" | ".join(parameter.choices) or examples,
         read_only=not parameter.dynamic,
     )
     if parameter.low is not None and parameter.high is not None:

@@ -1,0 +1,147 @@
+"""Node: a web page with the graph's faces, signals, delays and health; motors by hand; e-stop."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from emo_interfaces.msg import MotorCommand
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from emo_core.errors import EmoError
+from emo_core.robot.description import RobotDescription
+from emo_dashboard.board import Board
+from emo_dashboard.glimpse import Glance
+from emo_dashboard.remote import Remote
+from emo_nodekit import qos
+from emo_nodekit.kit import Kit, placed
+from emo_nodekit.parameters import ROBOT, Parameter, Value
+from emo_nodekit.running import PATIENT, run
+
+PARAMETERS = (
+    ROBOT,
+    Parameter(
+        "host",
+        "127.0.0.1",
+        "address to serve on; one that other machines reach (0.0.0.0) asks for the token",
+    ),
+    Parameter("port", 8080, "of the page; the next one that is free is taken", 1, 65535),
+    Parameter("token", "", "what a browser must know; empty, and it is needed: one is made up"),
+    Parameter("rate_hz", 10.0, "how often the page is brought up to date", 0.5, 30.0),
+)
+
+#: Commands by hand come so often: the arbiter forgets them after 0.25 s.
+MANUAL_S = 0.05
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class DashboardNode(Node):
+    """Serves the page; publishes `manual/motor_command` while motors are moved by hand.
+
+    While nobody looks it subscribes to nothing and does nothing.
+    """
+
+    def __init__(
+        self,
+        namespace: str = "",
+        parameters: dict[str, Value] | None = None,
+        remappings: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__("dashboard", **placed(namespace, parameters, remappings))
+        self._kit = Kit(self, PARAMETERS)
+        try:
+            from emo_dashboard.page import Page
+        except ImportError as error:
+            raise EmoError(
+                f"the dashboard needs packages that are not installed ({error}): "
+                "pip install -r requirements/dashboard.txt"
+            ) from None
+        self._publisher = self.create_publisher(MotorCommand, "manual/motor_command", qos.FRAMES)
+        self._glance = Glance("dashboard_eyes", self.get_namespace(), self.context)
+        self._board = Board()
+        host, token = self._kit.text("host"), self._kit.text("token")
+        if host not in _LOOPBACK and not token:
+            token = secrets.token_urlsafe(16)
+        robot = RobotDescription.load(self._kit.text("robot"))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        period_s = 1.0 / self._kit.number("rate_hz")
+        self._timer = self.create_timer(period_s, self._look, clock=steady)
+        self._manual_timer = self.create_timer(MANUAL_S, self._on_manual, clock=steady)
+        for timer in (self._timer, self._manual_timer):
+            timer.cancel()
+        # The page calls from its own threads: what follows happens in this node's.
+        self._attention = self.create_guard_condition(self._on_attention)
+        self._page = Page(
+            host,
+            int(self._kit.number("port")),
+            token,
+            robot,
+            Remote(self),
+            self._attention.trigger,
+        )
+        self.url = _url(host, self._page.port, token)
+        self.get_logger().info(f"dashboard: {self.url}")
+
+    def stop(self) -> None:
+        """Close the page; commands by hand end with it."""
+        self._page.close()
+        self._glance.destroy()
+
+    def _on_attention(self) -> None:
+        """Somebody begins to look, or nobody does any more."""
+        if self._page.watched == self._glance.is_open:
+            return
+        if self._page.watched:
+            self._board = Board()
+            self._glance.open()
+            self._timer.reset()
+        else:
+            self._timer.cancel()
+            self._manual_timer.cancel()
+            self._glance.close()
+
+    def _look(self) -> None:
+        now_s = time.monotonic()
+        glimpse = self._glance.take()
+        for message in glimpse.all("/diagnostics"):
+            self._board.diagnostics(message, now_s)
+        for message in glimpse.all("motor_command"):
+            self._board.command(message, now_s)
+        for message in glimpse.all("arbiter_state"):
+            self._board.arbiter(message)
+        self._page.update(self._board, glimpse, now_s)
+        if self._page.motors.manual == self._manual_timer.is_canceled():
+            if self._page.motors.manual:
+                self._manual_timer.reset()
+            else:
+                self._manual_timer.cancel()
+        self._kit.health.done()
+
+    def _on_manual(self) -> None:
+        now = self.get_clock().now().nanoseconds
+        self._publisher.publish(self._page.motors.command(now))
+
+
+def _url(host: str, port: int, token: str) -> str:
+    """Where the page is, from this machine."""
+    name = "127.0.0.1" if host in ("0.0.0.0", "::", *_LOOPBACK) else host
+    return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
+
+
+def create_nodes(
+    namespace: str = "",
+    parameters: dict[str, Value] | None = None,
+    remappings: tuple[tuple[str, str], ...] = (),
+) -> list[Node]:
+    """The nodes of this process."""
+    return [DashboardNode(namespace, parameters, remappings)]
+
+
+def main() -> int:
+    """Run the node."""
+    return run(create_nodes, niceness=PATIENT)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
