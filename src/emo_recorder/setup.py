@@ -19,6 +19,7 @@ setup(
     entry_points={
         "console_scripts": [
             "recorder = emo_recorder.recorder:main",
+            "player = emo_recorder.player:main",
         ],
     },
 )

@@ -131,6 +131,48 @@ def plan(bag: Bag, options: GraphOptions, start: str, out: str) -> Plan:
     return Plan(options, fed, nodes)
 
 
+def live(bag: Bag, options: GraphOptions, start: str) -> list[Process]:
+    """The graph that shows a recording on the robot: player, the nodes of `plan`, and the robot.
+
+    In real time, as if it happened now. What was heard then is heard in the film.
+
+    Args:
+        options: of the robot, its view and `out`.
+    """
+    chosen = plan(bag, options, start, options.out)
+    shown = replace(options, source="topic", camera="topic", record=False)
+    played = [chosen.name(topic) for topic in chosen.fed.values()]
+    heard = chosen.name("audio_played")
+    graph = []
+    for entry in build_graph(replace(shown, pipeline=chosen.options.pipeline)):
+        if entry.executable in _ROBOT or any(_same(entry, node) for node in chosen.nodes):
+            if entry.executable == "robot_view" and heard in bag.types:
+                entry = replace(entry, remappings=())
+            graph.append(entry)
+    if options.view and heard in bag.types:
+        played.append(heard)
+    player = Process(
+        package="emo_recorder",
+        executable="player",
+        node_name="player",
+        namespace=options.namespace.strip("/"),
+        parameters={
+            "bag": str(bag.path.resolve()),
+            "topics": played,
+            "wait_for": [*played, "motor_command"],
+        },
+    )
+    return [*graph, player]
+
+
+#: What shows a pipeline's commands.
+_ROBOT = ("robot_view", "drivers", "arbiter")
+
+
+def _same(one: Process, other: Process) -> bool:
+    return (one.executable, one.namespace) == (other.executable, other.namespace)
+
+
 def _is(entry: Process, executable: str, pipeline: str) -> bool:
     """Whether an entry is a pipeline's: two of the executables run once for each."""
     shared = executable in ("normalization", "inverse_model")

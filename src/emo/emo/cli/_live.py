@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -47,8 +48,8 @@ def run(args: argparse.Namespace, pipeline: str) -> int:
 
     enter_ros(checkout(), Path(sys.prefix))
     options = inputs.options(args, pipeline)
-    interrupted = _run_graph(build_graph(options), options, args.processes)
-    figures = _summarize(options, interrupted)
+    interrupted = run_graph(build_graph(options), options, args.processes)
+    figures = summarize(options, interrupted)
     if interrupted and not any(figure["frames"] for figure in figures.values()):
         return EXIT_INTERRUPTED
     if not args.debug:
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace, pipeline: str) -> int:
     if figures.get(MIMIC, {}).get("frames"):
         _film(options)
     live = len(inputs.recordings(options)) < len(options.pipelines)
-    _report(options, figures, args.json)
+    report(options, figures, args.json)
     _check_bag(options)
     # A live source is meant to be ended so, a recording is not.
     return EXIT_INTERRUPTED if interrupted and not live else 0
@@ -97,8 +98,19 @@ def alone(namespace: str) -> Iterator[None]:
         yield
 
 
-def _run_graph(graph: list[Process], options: GraphOptions, processes: bool) -> bool:
-    """Run until the recordings are over and the face at rest. True if a signal ended it."""
+def run_graph(
+    graph: list[Process],
+    options: GraphOptions,
+    processes: bool,
+    title: str = "",
+    seconds: float = math.inf,
+) -> bool:
+    """Run until the recordings are over and the face at rest. True if a signal ended it.
+
+    Args:
+        title: what runs; empty: the names of the files or devices.
+        seconds: at the latest so long after the first command, streams over or not.
+    """
     from emo.bootstrap import say
     from emo.composed import Composed
     from emo.monitor import Monitor
@@ -118,7 +130,7 @@ def _run_graph(graph: list[Process], options: GraphOptions, processes: bool) -> 
         supervisor = Supervisor(apart, os.environ, say)
         composed = Composed(together)
         watcher.start()
-        what = ", ".join(
+        what = title or ", ".join(
             Path(recorded[name]).name if name in recorded else LIVE[name]
             for name in options.pipelines
         )
@@ -138,6 +150,8 @@ def _run_graph(graph: list[Process], options: GraphOptions, processes: bool) -> 
                     if composed.failed:
                         raise EmoError("a node broke down (see above); run again with --debug")
                     over = _over(monitor, started, set(recorded))
+                    first = min(s.began or math.inf for s in monitor.streams.values())
+                    over = over or time.monotonic() - first > seconds
         finally:
             watcher.stop()
         for name, stream in monitor.streams.items():
@@ -172,16 +186,16 @@ def _over(monitor: Monitor, started: float, recorded: set[str]) -> bool:
     return rested > REST_S or (monitor.neutral and rested > 1.0 + LINGER_S)
 
 
-def _summarize(options: GraphOptions, interrupted: bool) -> dict[str, dict[str, Any]]:
+def summarize(options: GraphOptions, interrupted: bool) -> dict[str, dict[str, Any]]:
     """Write latency.json: figures of the pipeline, or of each of two.
 
     Raises:
         EmoError: nothing came to the servos.
     """
-    from emo.latency import summarize
+    from emo import latency
 
     folder = Path(options.out)
-    each = summarize(folder / "latency.csv", options.pipelines)
+    each = latency.summarize(folder / "latency.csv", options.pipelines)
     figures = each if len(each) > 1 else each[options.pipeline]
     (folder / "latency.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     silent = [name for name, figure in each.items() if not figure["frames"]]
@@ -207,7 +221,7 @@ def _film(options: GraphOptions) -> None:
         side_by_side(Path(video), folder / "robot.mp4", start_s, part)
 
 
-def _report(options: GraphOptions, figures: dict[str, dict[str, Any]], as_json: bool) -> None:
+def report(options: GraphOptions, figures: dict[str, dict[str, Any]], as_json: bool) -> None:
     folder = Path(options.out)
     if as_json:
         flat = figures if len(figures) > 1 else figures[options.pipeline]

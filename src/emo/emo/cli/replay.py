@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 #: FaceMesh, which a replay of images runs in this process.
 QUIET_NATIVE = True
+
+
+#: The face comes to rest within so long after a recording's end.
+_REST_S = 3.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="DIR", help="leave the replay as a recording, and commands.csv"
     )
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="show it on the robot (--with robot=...), in real time: drivers and view run, too",
+    )
     add_json(parser)
 
 
@@ -73,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
 
     bag = Bag(args.bag)
     against = Bag(args.against) if args.against else None
+    if args.live:
+        return _live(bag, args)
     compared = bool(args.settings or against)
     out = Path(args.out or "out/replay").resolve() if args.out or compared else None
     options = replay.changed(replay.recorded_options(bag), args.settings)
@@ -98,6 +109,36 @@ def run(args: argparse.Namespace) -> int:
     _report(figures, outcomes, args, out)
     same = compared or all(each.same for each in outcomes.values())
     return 0 if same else EXIT_ERROR
+
+
+def _live(bag: Bag, args: argparse.Namespace) -> int:
+    """The recording on the robot, with everything that a live run leaves."""
+    from emo import replay
+    from emo.cli import _live as graph_runner
+    from emo.ros_setup import enter_ros
+    from emo_core.robot.description import RobotDescription
+
+    if args.rate or args.against:
+        raise EmoError("--live is in real time, and compares nothing: leave --rate, --against out")
+    out = Path(args.out or "out/replay").resolve()
+    options = replay.changed(replay.recorded_options(bag), args.settings)
+    view = RobotDescription.load(options.robot).simulator is not None
+    options = replace(options, out=str(out), view=view, port=0)
+    chosen = replay.plan(bag, options, args.start, str(out))
+    graph = replay.live(bag, options, args.start)
+    _make_room(out)
+    for name in ("sent.csv", "latency.csv", "latency.json", "robot.mp4"):
+        (out / name).unlink(missing_ok=True)
+    enter_ros(checkout(), Path(sys.prefix))
+    replay.check_types(bag, [chosen.name(topic) for topic in chosen.fed.values()])
+    shown = replace(
+        options, pipeline=chosen.options.pipeline, source="topic", camera="topic", record=False
+    )
+    seconds = _length(bag, chosen) + _REST_S
+    stopped = graph_runner.run_graph(graph, shown, False, str(args.bag), seconds)
+    figures = graph_runner.summarize(shown, stopped)
+    graph_runner.report(shown, figures, args.json)
+    return EXIT_INTERRUPTED if stopped else 0
 
 
 def _make_room(out: Path) -> None:
