@@ -5,7 +5,7 @@ Arguments, their defaults and the nodes come from `emo.graph`; nothing is repeat
 
 from __future__ import annotations
 
-from dataclasses import Field
+from dataclasses import Field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -62,6 +62,46 @@ def launch_description(pipeline: str) -> LaunchDescription:
             OpaqueFunction(function=partial(_processes, pipeline)),
         ]
     )
+
+
+def replay_description() -> LaunchDescription:
+    """Arguments and graph of a recording that is shown on the robot again."""
+    helps = {option.name: str(option.metadata["help"]) for option in fields(GraphOptions)}
+    arguments = {
+        "bag": "the recording's folder",
+        "from": "the topic to feed, say lipsync/landmarks; empty: each pipeline's first",
+        "robot": "a name in config/robots, or a YAML file; empty: the recorded one",
+        "view": "render the simulated robot's camera image: true or false",
+        "out": helps["out"],
+    }
+    defaults = {"bag": None, "view": "true"}
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=defaults.get(name, ""), description=text)
+                for name, text in arguments.items()
+            ),
+            OpaqueFunction(function=partial(_replayed, list(arguments))),
+        ]
+    )
+
+
+def _replayed(names: list[str], context: LaunchContext) -> list[Any]:
+    """The graph for a recording."""
+    from emo import replay
+    from emo_core.bag import Bag
+
+    chosen = {name: LaunchConfiguration(name).perform(context) for name in names}
+    bag = Bag(chosen["bag"])
+    options = replay.recorded_options(bag)
+    options = replace(
+        options,
+        robot=chosen["robot"] or options.robot,
+        view=chosen["view"] == "true",
+        out=chosen["out"],
+        port=0,
+    )
+    return [_node(process) for process in replay.live(bag, options, chosen["from"])]
 
 
 def _processes(pipeline: str, context: LaunchContext) -> list[Any]:
