@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stop": ("emo.cli.stop", "e-stop: every robot of this machine brakes and lets go"),
     "calibrate": ("emo.cli.calibrate", "limits, neutral pose, direction and latency of each motor"),
     "eval": ("emo.cli.eval", "measure the models against real recordings"),
+    "bench": ("emo.cli.bench", "how fast, how much memory, how steady: one report"),
     "data": ("emo.cli.data", "prepare recordings for training"),
     "train": ("emo.cli.train", "train the models"),
     "docs": ("emo.cli.docs", "the documentation as a site"),
