@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -349,3 +351,25 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     _, text = process.communicate(timeout=30)
     assert process.returncode == 2
     assert len(text.strip().splitlines()) == 1 and "cannot" in text
+
+
+def test_a_recording_is_shown_on_the_robot_as_if_it_happened_now(
+    speech: Bag, tmp_path: Path
+) -> None:
+    options = replace(replay.recorded_options(speech), view=False, out=str(tmp_path))
+    ends = Ends()
+    spinner = Spinner([ends])
+    composed = Composed(replay.live(speech, options, "speech_features"))
+    spinner.start()
+    began = time.time()
+    with composed:
+        until(lambda: ends.ended == {"lipsync"})
+        time.sleep(0.3)
+    spinner.stop()
+    with (tmp_path / "commands.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert abs(float(rows[0]["stamp"]) - began) < 20.0, "stamps of now"
+    recorded = [speech.decode(raw) for raw in speech.messages(["/lipsync/motor_command"])]
+    again = np.array([[float(row[name]) for name in recorded[0].names] for row in rows])
+    np.testing.assert_allclose(again, [c.positions for c in recorded], atol=1e-6)
+    assert "lipsync" in (tmp_path / "sent.csv").read_text()

@@ -1,0 +1,141 @@
+"""`emo bag`: a recording that emo did not make, as a table, a picture and a film, without ROS."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from mcap_ros2.writer import Writer
+
+from emo_core.bag import Bag, complete
+from emo_core.robot.description import RobotDescription
+
+MESSAGES = Path(__file__).resolve().parents[2] / "src" / "emo_interfaces" / "msg"
+START = 1_700_000_000_000_000_000
+HEADER = "std_msgs/Header header\n"
+OTHERS = (
+    f"{'=' * 80}\nMSG: std_msgs/Header\nbuiltin_interfaces/Time stamp\nstring frame_id\n"
+    f"{'=' * 80}\nMSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec\n"
+)
+
+
+def stamp(time_ns: int) -> dict[str, int]:
+    return dict(zip(("sec", "nanosec"), divmod(time_ns, 1_000_000_000), strict=True))
+
+
+def header(time_ns: int) -> dict[str, Any]:
+    return {"stamp": stamp(time_ns), "frame_id": ""}
+
+
+def emo_type(writer: Writer, name: str) -> Any:
+    text = (MESSAGES / f"{name}.msg").read_text()
+    return writer.register_msgdef(f"emo_interfaces/msg/{name}", text + OTHERS)
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    """Two seconds: 25 commands a second with frames 20..23 missing, joints, sound; publisher's
+    numbers 30 and 31 of the commands are missing, too."""
+    robot = RobotDescription.load("sim")
+    low, high = np.array([motor.range_rad for motor in robot.motors]).T
+    folder = tmp_path / "bag"
+    folder.mkdir()
+    with (folder / "bag_0.mcap").open("wb") as file:
+        writer = Writer(file)
+        command, audio = emo_type(writer, "MotorCommand"), emo_type(writer, "AudioChunk")
+        joints = writer.register_msgdef(
+            "sensor_msgs/msg/JointState",
+            HEADER + "string[] name\nfloat64[] position\nfloat64[] velocity\nfloat64[] effort\n"
+            + OTHERS,
+        )  # fmt: skip
+        for tick in range(100):
+            now = START + 20_000_000 * tick
+            pose = np.array(robot.neutral)
+            pose[robot.names.index("jaw")] += 0.2 * np.sin(tick / 5)
+            chunk = {
+                "header": header(now), "first_sample": 320 * tick, "sample_rate": 16_000,
+                "data": [0.1] * 320, "total_samples": 0, "end_of_stream": False,
+            }  # fmt: skip
+            writer.write_message("/r/audio", audio, chunk, now, now, tick + 1)
+            state = {
+                "header": header(now), "name": list(robot.names),
+                "position": (low + np.clip(pose, 0, 1) * (high - low)).tolist(),
+                "velocity": [], "effort": [],
+            }  # fmt: skip
+            writer.write_message("/r/joint_states", joints, state, now, now, tick + 1)
+            frame = tick // 2
+            if tick % 2 or 20 <= frame < 24:
+                continue
+            wish = {
+                "header": header(now - 5_000_000), "frame": frame,
+                "target_time": stamp(now - 200_000_000), "source": "lipsync",
+                "names": list(robot.names), "positions": pose.tolist(), "valid": True,
+                "active": True, "end_of_stream": False, "stage_ms": [1.0, 3.0, 3.5, 5.0],
+            }  # fmt: skip
+            number = frame + 1 + (2 if frame >= 30 else 0)
+            writer.write_message("/r/lipsync/motor_command", command, wish, now, now, number)
+        writer.finish()
+    return folder
+
+
+def test_rates_gaps_losses_and_latency(emo: Callable[..., Any], bag: Path) -> None:
+    result = emo("bag", bag, "--json")
+    assert result.status == 0, result.err
+    figures = json.loads(result.out)
+    assert figures["seconds"] == pytest.approx(1.98) and figures["damage"] == ""
+    commands = figures["topics"]["/r/lipsync/motor_command"]
+    assert commands["count"] == 46 and commands["type"] == "emo_interfaces/msg/MotorCommand"
+    assert commands["gaps"] == 1 and commands["largest_gap_ms"] == pytest.approx(200.0)
+    # frames 20..23 were published to nobody's knowledge either: 4 numbers, and 2.
+    assert commands["lost"] == 6 == figures["lost"]
+    audio = figures["topics"]["/r/audio"]
+    assert audio["rate_hz"] == pytest.approx(50.0) and audio["gaps"] == audio["lost"] == 0
+    assert figures["frames_dropped"] == {"lipsync": 4}
+    stages = figures["latency_ms"]["lipsync"]
+    assert [(name, each["p50"]) for name, each in stages.items()] == [
+        ("speech_features", 1.0),
+        ("audio2landmark", 2.0),
+        ("normalization", 0.5),
+        ("inverse_model", 1.5),
+        ("all", 5.0),
+    ]
+    text = emo("bag", bag).out
+    assert "/r/lipsync/motor_command" in text and "4 frames dropped" in text
+
+
+def test_picture_and_film_with_sound(emo: Callable[..., Any], bag: Path, tmp_path: Path) -> None:
+    result = emo("bag", bag, "--out", tmp_path / "out")
+    assert result.status == 0, result.err
+    assert (tmp_path / "out" / "bag.png").stat().st_size > 10_000
+    with av.open(str(tmp_path / "out" / "robot.mp4")) as film:
+        assert film.streams.video[0].frames == pytest.approx(50, abs=1)
+        assert len(film.streams.audio) == 1
+        pictures = [frame.to_ndarray(format="gray") for frame in film.decode(video=0)]
+    assert np.std([picture.astype(int).sum() for picture in pictures]) > 0, "the face moves"
+
+
+def test_what_a_crash_left_is_told_and_repaired(
+    emo: Callable[..., Any], bag: Path, tmp_path: Path
+) -> None:
+    emo("bag", bag, "--repair", tmp_path / "copy")  # in chunks
+    file = tmp_path / "copy" / "copy_0.mcap"
+    os.truncate(file, int(file.stat().st_size * 0.9))
+    result = emo("bag", tmp_path / "copy")
+    assert result.status == 0 and "is cut off: what was recorded last is missing" in result.out
+    assert emo("bag", tmp_path / "copy", "--repair", tmp_path / "whole").status == 0
+    assert complete(tmp_path / "whole")
+    left = [len(list(Bag(tmp_path / name).messages())) for name in ("copy", "whole")]
+    assert left[0] == left[1] > 0
+    assert "exists already" in emo("bag", bag, "--repair", tmp_path / "whole").error_line
+
+
+def test_mistakes_are_one_line(emo: Callable[..., Any], tmp_path: Path) -> None:
+    assert "no recording at" in emo("bag", tmp_path / "none").error_line
+    (tmp_path / "speech.db3").write_text("")
+    assert "holds no MCAP file" in emo("bag", tmp_path).error_line
