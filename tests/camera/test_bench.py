@@ -83,7 +83,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[RobotDescription
     def make(robot: RobotDescription) -> Room:
         made.append(Room(robot))
         monkeypatch.setattr(bench_module, "make_bus", made[0].bus)
-        monkeypatch.setattr(device_module, "_open_camera", made[0].open_camera)
+        monkeypatch.setattr(device_module, "open_device", made[0].open_camera)
         return made[0]
 
     yield make

@@ -14,6 +14,9 @@ from emo_core.errors import EmoError
 from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
 from emo_core.rates import FPS
 
+#: The camera that is used if none is named.
+CAMERA = GraphOptions().camera_device
+
 #: What a run leaves; what an earlier one left under these names goes.
 RESULTS = (
     "commands.csv",
@@ -120,6 +123,13 @@ def _check_camera(args: argparse.Namespace) -> None:
         from emo_core.camera.video import Video
 
         Video(args.video).close()
+        return
+    from emo_core.camera.device import Mode, open_device
+
+    try:
+        open_device(args.camera or CAMERA, Mode()).release()
+    except OSError as error:
+        raise EmoError(str(error)) from None
 
 
 def _check_robot(name: str) -> None:
@@ -191,7 +201,7 @@ def _camera_options(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "camera": "file" if args.video else "device",
         "video": str(Path(args.video).resolve()) if args.video else "",
-        "camera_device": args.camera or "0",
+        "camera_device": args.camera or CAMERA,
         "predict": args.predict,
         "faces": str(Path(args.faces).resolve()) if args.faces else "",
         "person": args.person,

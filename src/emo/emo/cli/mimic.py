@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 from emo.cli import _live
-from emo.cli._inputs import add_camera, add_graph
+from emo.cli._inputs import CAMERA, add_camera, add_graph
 from emo.options import MIMIC
 
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("video", nargs="?", metavar="VIDEO", help="a video of somebody's face")
     source.add_argument(
-        "--camera", nargs="?", const="0", metavar="N", help="a camera: its number, path or URL"
+        "--camera", nargs="?", const=CAMERA, metavar="N", help="a camera: its number, path or URL"
     )
     add_camera(parser)
     add_graph(parser, "mimic")

@@ -105,7 +105,7 @@ class Device:
             )
         self._name, self._reports = name, reports
         self._mode = mode or Mode()
-        self._open = open_camera or _open_camera
+        self._open = open_camera or open_device
         self._ended = threading.Event()
         self._news = threading.Condition()
         self._shot: Shot | None = None  # the newest that nobody took
@@ -218,7 +218,7 @@ def _as_rgb(bgr: Any) -> Image:
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _open_camera(name: str, mode: Mode) -> Grabber:
+def open_device(name: str, mode: Mode) -> Grabber:
     """An open camera. Raises OSError: there is none."""
     cv2.setLogLevel(2)  # errors only: what is wrong is told by us
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")  # s; 10 without
