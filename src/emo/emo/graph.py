@@ -140,7 +140,7 @@ def _robot(options: GraphOptions) -> list[Process]:
         executable="robot_view",
         node_name="robot_view",
         namespace=place,
-        parameters={**parameters, "port": options.port},
+        parameters={**parameters, "port": options.port, "sound": LIPSYNC in options.pipelines},
         remappings=heard,
         isolated=True,
     )
@@ -254,10 +254,29 @@ def _awaited(options: GraphOptions) -> list[str]:
 
 def _observers(options: GraphOptions) -> list[Process]:
     """What looks on, in processes of its own."""
-    if not options.record:
-        return []
+    observers = [_recorder(options)] if options.record else []
+    if options.dashboard:
+        dashboard = Process(
+            package="emo_dashboard",
+            executable="dashboard",
+            node_name="dashboard",
+            namespace=_place(options),
+            parameters={
+                **_common(options),
+                "robot": options.robot,
+                "host": options.dashboard_host,
+                "port": options.dashboard_port,
+            },
+            isolated=True,
+        )
+        observers.append(dashboard)
+    return observers
+
+
+def _recorder(options: GraphOptions) -> Process:
+    """What keeps every topic in a bag."""
     bag = options.bag or (str(Path(options.out) / "bag") if options.out else "")
-    recorder = Process(
+    return Process(
         package="emo_recorder",
         executable="recorder",
         node_name="recorder",
@@ -272,7 +291,6 @@ def _observers(options: GraphOptions) -> list[Process]:
         },
         isolated=True,
     )
-    return [recorder]
 
 
 def _sources(options: GraphOptions) -> list[Process]:
