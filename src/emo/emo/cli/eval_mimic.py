@@ -18,6 +18,7 @@ _NAMES = {
     "eye_opening": "eye opening",
     "brow_height": "brow height",
 }
+_TOLD = (("r", 3), ("slope", 2))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of each DIR, spread evenly (default: 20; 0: all)",
     )  # fmt: skip
     parser.add_argument(
-        "--composed", type=int, default=60, metavar="N",
-        help="expressions composed on the faces of people not trained on (default: 60; 0: none)",
+        "--composed", type=int, default=40, metavar="N",
+        help="expressions composed on the faces of people not trained on (default: 40; 0: none)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--takes", type=int, default=5, metavar="N",
+        help="the robot does everything N times, and the mean of what is seen counts (default: 5)",
     )  # fmt: skip
     parser.add_argument("--no-predict", action="store_true", help="talking faces: plain mimicry")
     add_robot(parser)
@@ -55,8 +60,8 @@ def run(args: argparse.Namespace, progress: Callable[[int, int, str], None]) -> 
     from emo_core.paths import models_dir
     from emo_core.robot.description import RobotDescription
 
-    if args.clips < 0 or args.composed < 0:
-        raise EmoError("--clips and --composed must not be negative")
+    if args.clips < 0 or args.composed < 0 or args.takes < 1:
+        raise EmoError("--clips and --composed must not be negative, --takes at least 1")
     robot = RobotDescription.load(args.robot)
     if robot.simulator is None:
         raise EmoError(
@@ -71,7 +76,8 @@ def run(args: argparse.Namespace, progress: Callable[[int, int, str], None]) -> 
         name = folder.resolve().name
         split = args.split if (folder / "splits.json").is_file() else None
         clips = load_clips(folder, split=split, cache=args.cache, progress=progress)
-        films = {path.stem: path for path in videos_in(folder)}
+        prepared = any(folder.glob("*.npz"))
+        films = {} if prepared else {path.stem: path for path in videos_in(folder)}
         chosen = spread(clips.clips, args.clips) if args.clips else clips.clips
         groups[name] = [Talker(clip, films.get(clip.name)) for clip in chosen]
         if training_id(folder) not in trained_on:
@@ -81,14 +87,17 @@ def run(args: argparse.Namespace, progress: Callable[[int, int, str], None]) -> 
     figures: dict[str, Any] = {
         "robot": robot.name,
         "predict": not args.no_predict,
+        "takes": args.takes,
         "servo_lag_ms": 1000 * float(robot.servo_lag_s),
-        "talking": talking(robot, groups, not args.no_predict, progress),
+        "talking": talking(robot, groups, not args.no_predict, args.takes, progress),
     }
     if args.composed:
         everyone = [talker.clip for talkers in groups.values() for talker in talkers]
         faces = [talker.clip.static for name in strangers or groups for talker in groups[name]]
         figures["strangers"] = strangers
-        figures["composed"] = expressions(robot, everyone, faces, args.composed, progress)
+        figures["composed"] = expressions(
+            robot, everyone, faces, args.composed, args.takes, progress
+        )
     figures = _finite(figures)
     if args.json:
         print(json.dumps(figures, indent=1))
@@ -109,8 +118,8 @@ def _finite(value: Any) -> Any:
 def _print(figures: dict[str, Any]) -> None:
     print(
         f"robot '{figures['robot']}' against the person, both as FaceMesh sees them "
-        f"(frames about their clip's mean)\n\n{'':32}{'r':>8}{'slope':>8}{'r, skin':>10}"
-        f"{'slope':>8}{'person sd':>12}"
+        f"(mean of {figures['takes']} takes; frames about their clip's mean)\n\n{'':24}"
+        f"{'r':>8}{'slope':>8}{'one take':>12}{'skin':>16}{'person sd':>20}"
     )
     for group, row in figures["talking"].items():
         print(f"{group}: {row['clips']} clips, lag {_cell(row['lag_ms'], 0, 0)} ms")
@@ -137,9 +146,8 @@ def _rows(row: dict[str, Any]) -> None:
         if key not in row:
             continue
         of = row[key]
-        cells = ((of["r"], 8, 3), (of["slope"], 8, 2), (of["skin_r"], 10, 3))
-        cells += ((of["skin_slope"], 8, 2), (of["person_sd_mm"], 9, 2))
-        print(f"  {name:30}" + "".join(_cell(*cell) for cell in cells) + " mm")
+        cells = [_cell(by[what], 8, n) for by in (of, of["once"], of["skin"]) for what, n in _TOLD]
+        print(f"  {name:22}" + "".join(cells) + _cell(of["person_sd_mm"], 9, 2) + " mm")
 
 
 def _cell(value: float | None, width: int, digits: int) -> str:

@@ -2,7 +2,9 @@
 
 The person and the robot are looked at by the same eyes: `FaceStream`, which is FaceMesh with the
 smoothing that a person gets. The robot is filmed through the simulated camera as it is, shaking
-included, one picture for each frame.
+included. That shaking is as large as what a mouth's width does in speech, so, as in babbling, the
+robot is looked at several times and the mean counts: it does the same again in each take, before a
+camera that shakes otherwise. What one take alone shows is reported, too.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ Figures = dict[str, Any]
 
 #: Between the outer eye corners in the metric frame, mm.
 _CORNERS_MM = 90.0
+#: Takes of everything the robot does: as many as babbling takes looks.
+TAKES = 5
 #: A person is taken up within 0.3 s, and FaceMesh settles: frames that are not scored, s.
 SETTLING_S = 0.4
 
@@ -61,15 +65,17 @@ READINGS = {
 
 
 @dataclass(frozen=True)
-class Take:
+class Shot:
     """The robot while it did something, each (T, 478, 3) metric mm.
 
     Attributes:
-        seen: by `FaceStream` through the camera; NaN where it saw no face.
+        seen: by `FaceStream` through the camera, mean over takes; NaN where it never saw a face.
+        once: the first take alone.
         skin: where the skin truly was, scaled to the metric frame: what only a simulation knows.
     """
 
     seen: Array
+    once: Array
     skin: Array
 
 
@@ -79,32 +85,47 @@ class Stage:
     Args:
         robot: with a `simulator` section.
         finder: FaceMesh.
+        takes: how often it does the same and is looked at.
     """
 
-    def __init__(self, robot: RobotDescription, finder: FaceTracker) -> None:
+    def __init__(self, robot: RobotDescription, finder: FaceTracker, takes: int = TAKES) -> None:
         self.robot = robot
         self._finder = finder
+        self._takes = takes
         self._skin = Skin(robot)
         right, left = OUTER_EYE_CORNERS
         rest = self._skin(robot.neutral)
         self._scale = _CORNERS_MM / float(np.linalg.norm(rest[left] - rest[right]))
 
-    def __call__(self, commands: Array, fps: float = FPS, seed: int = 0) -> Take:
+    def __call__(self, commands: Array, fps: float = FPS, number: int = 0) -> Shot:
         """(T, M) commands, `fps` a second, through safety layer and servos, and looked at.
 
         The picture of a frame is taken `servo_lag_s` after its command was sent: the lag is known,
-        and is part of `lag_ms` where that is reported. `seed` is the camera's.
+        and is part of `lag_ms` where that is reported. The same `number`, the same cameras.
         """
         horns = simulate(self.robot, commands, fps, fps, self.robot.servo_lag_s)
         speeds = np.diff(horns, axis=0, prepend=horns[:1]) * fps
+        takes = np.stack(
+            [self._film(horns, speeds, fps, [number, take]) for take in range(self._takes)]
+        )
+        found = np.isfinite(takes).all(axis=(2, 3))
+        times = found.sum(axis=0)[:, None, None]
+        total = np.where(found[..., None, None], takes, 0.0).sum(axis=0)
+        seen = np.where(times > 0, total / np.maximum(times, 1), np.nan).astype(np.float32)
+        skin = np.stack([self._skin(at) for at in horns]) * self._scale
+        return Shot(seen, takes[0], skin.astype(np.float32))
+
+    def _film(
+        self, horns: NDArray[np.float64], speeds: NDArray[np.float64], fps: float, seed: list[int]
+    ) -> Array:
+        self._finder.reset()
         camera = Camera(self.robot, seed)
         stream = FaceStream(self._finder)
         seen = []
         for n, (at, speed) in enumerate(zip(horns, speeds, strict=True)):
             picture = np.ascontiguousarray(camera(at, n / fps, speed)[..., ::-1])
             seen.append(stream.feed(picture, n / fps).metric)
-        skin = np.stack([self._skin(at) for at in horns]) * self._scale
-        return Take(np.stack(seen), skin.astype(np.float32))
+        return np.stack(seen)
 
 
 def perform_film(
@@ -159,13 +180,13 @@ class Pair:
 
     name: str
     person: Array
-    take: Take
+    shot: Shot
     fps: float = FPS
 
     def curves(self, reading: str, of: str = "seen") -> tuple[NDArray[Any], NDArray[Any]]:
         """(n,) of robot and person about their means, in the frames in which both were seen."""
         read = READINGS[reading]
-        robot, person = read(getattr(self.take, of)), read(self.person)
+        robot, person = read(getattr(self.shot, of)), read(self.person)
         keep = np.isfinite(robot) & np.isfinite(person)
         keep[: round(SETTLING_S * self.fps)] = False
         robot, person = robot[keep], person[keep]
@@ -178,23 +199,21 @@ def score(pairs: Sequence[Pair], readings: Sequence[str]) -> Figures:
     """r and slope of robot on person for each reading.
 
     `r`, `slope`: all frames of all clips together, each clip about its own mean, as FaceMesh sees
-    the robot; `skin_r`, `skin_slope`: the same of the simulated skin; `clips_r`: mean over clips
-    of each clip's own r; `person_sd_mm`, how much the person moved.
+    the robot; `once`, `skin`: the same of one take alone, and of the simulated skin; `clips_r`:
+    mean over clips of each clip's own r; `person_sd_mm`: how much the person moved.
     """
     out: Figures = {}
     for reading in readings:
-        both = [pair.curves(reading) for pair in pairs]
-        robot, person = (np.concatenate(curves) for curves in zip(*both, strict=True))
-        true = [pair.curves(reading, "skin") for pair in pairs]
-        skin, person_too = (np.concatenate(curves) for curves in zip(*true, strict=True))
-        out[reading] = {
-            "r": pearson(robot, person),
-            "slope": slope(robot, person),
-            "skin_r": pearson(skin, person_too),
-            "skin_slope": slope(skin, person_too),
-            "clips_r": float(np.nanmean([pearson(*curves) for curves in both])),
-            "person_sd_mm": float(person.std()),
-        }
+        figures: Figures = {}
+        for of in ("seen", "once", "skin"):
+            both = [pair.curves(reading, of) for pair in pairs]
+            robot, person = (np.concatenate(curves) for curves in zip(*both, strict=True))
+            figures[of] = {
+                "r": pearson(robot, person),
+                "slope": slope(robot, person),
+                "clips_r": float(np.nanmean([pearson(*curves) for curves in both])),
+            }
+        out[reading] = {**figures.pop("seen"), **figures, "person_sd_mm": float(person.std())}
     return out
 
 
@@ -214,6 +233,7 @@ def talking(
     robot: RobotDescription,
     groups: dict[str, list[Talker]],
     predict: bool = True,
+    takes: int = TAKES,
     progress: Progress | None = None,
 ) -> Figures:
     """Filmed people who talk and blink, mimicked.
@@ -228,8 +248,8 @@ def talking(
     """
     done, total = 0, sum(map(len, groups.values()))
     pairs: dict[str, list[Pair]] = {}
-    with FaceTracker(max_faces=2) as of_person, FaceTracker(max_faces=2) as of_robot:
-        stage = Stage(robot, of_robot)
+    with FaceTracker(max_faces=2) as of_person, FaceTracker() as of_robot:
+        stage = Stage(robot, of_robot, takes)
         for group, talkers in groups.items():
             pairs[group] = []
             for talker in talkers:
@@ -241,10 +261,11 @@ def talking(
                 else:
                     with VideoFile(talker.film) as film:
                         fps = film.fps
+                        of_person.reset()
                         person, commands = perform_film(
                             robot, film, clip.static, predict, of_person
                         )
-                pairs[group].append(Pair(clip.name, person, stage(commands, fps), fps))
+                pairs[group].append(Pair(clip.name, person, stage(commands, fps, done), fps))
                 done += 1
                 if progress:
                     progress(done, total, "talking faces")
@@ -254,11 +275,11 @@ def talking(
 
 
 def _figures(robot: RobotDescription, pairs: Sequence[Pair]) -> Figures:
-    found = [np.isfinite(pair.take.seen).all(axis=(1, 2)) for pair in pairs]
+    found = [np.isfinite(pair.shot.seen).all(axis=(1, 2)) for pair in pairs]
     lags = []
     for pair, robot_there in zip(pairs, found, strict=True):
         there = robot_there & np.isfinite(pair.person).all(axis=(1, 2))
-        curves = opening(pair.take.seen), opening(pair.person)
+        curves = opening(pair.shot.seen), opening(pair.person)
         lags.append(lag_ms(*curves, pair.fps, there))
     return {
         "clips": len(pairs),

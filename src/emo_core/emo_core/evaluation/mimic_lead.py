@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
 from emo_core.evaluation.clips import EvalClip, Progress
-from emo_core.evaluation.mimic import Figures, Pair, Stage, Take, perform_track, score
+from emo_core.evaluation.mimic import TAKES, Figures, Pair, Shot, Stage, perform_track, score
 from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.face.tracking import FaceTracker
 from emo_core.mimic.action_units import action_units, show
@@ -39,14 +39,14 @@ class Played:
 
     composition: Composition
     person: Array  # (T, 478, 3) mm, tracked and smoothed
-    ahead: Take  # with prediction
-    plain: Take
-    goal: Take  # at rest, then at the complete expression
+    ahead: Shot  # with prediction
+    plain: Shot
+    goal: Shot  # at rest, then at the complete expression
 
-    def way(self, take: Take, of: str) -> NDArray[np.float64]:
+    def way(self, shot: Shot, of: str) -> NDArray[np.float64]:
         """(T,) share of the way from rest to the goal, along it; over the 113 landmarks."""
         rest, goal = self.ends(of)
-        along = robot_xy(getattr(take, of)) - rest
+        along = robot_xy(getattr(shot, of)) - rest
         direction = goal - rest
         return np.asarray((along * direction).sum((1, 2)) / (direction**2).sum())
 
@@ -59,15 +59,15 @@ class Played:
     def lead_ms(self, of: str) -> float | None:
         """How much earlier than plain mimicry half of the way is gone; None: it is not gone."""
         window = slice(max(self.composition.start, 1), self.composition.release)
-        crossings = [_crossing(self.way(take, of), window) for take in (self.ahead, self.plain)]
+        crossings = [_crossing(self.way(shot, of), window) for shot in (self.ahead, self.plain)]
         if crossings[0] is None or crossings[1] is None:
             return None
         return 1000 * (crossings[1] - crossings[0]) / FPS
 
-    def final_error(self, take: Take, of: str) -> float:
+    def final_error(self, shot: Shot, of: str) -> float:
         """Mean distance of the 113 landmarks from the goal while the expression is held, mm."""
         first = min(self.composition.complete, self.composition.release - 1)
-        held = robot_xy(getattr(take, of))[first : self.composition.release]
+        held = robot_xy(getattr(shot, of))[first : self.composition.release]
         gap = np.nanmean(held, 0) - self.ends(of)[1]
         return float(np.linalg.norm(gap, axis=-1).mean())
 
@@ -88,6 +88,7 @@ def expressions(
     clips: Sequence[EvalClip],
     faces: Sequence[Array],
     count: int,
+    takes: int = TAKES,
     progress: Progress | None = None,
 ) -> Figures:
     """Play `count` composed expressions.
@@ -113,8 +114,8 @@ def expressions(
         raise EmoError("no clip has a third of a second of calm face: give clips that begin calm")
     noise = TrackerNoise(stretches)
     played = []
-    with FaceTracker(max_faces=2) as finder:
-        stage = Stage(robot, finder)
+    with FaceTracker() as finder:
+        stage = Stage(robot, finder, takes)
         for n in range(count):
             played.append(_play(stage, faces[n % len(faces)], noise, rng, n))
             if progress:
@@ -128,7 +129,7 @@ def expressions(
 
 
 def _play(
-    stage: Stage, face: Array, noise: TrackerNoise, rng: np.random.Generator, seed: int
+    stage: Stage, face: Array, noise: TrackerNoise, rng: np.random.Generator, number: int
 ) -> Played:
     fields = own_way(action_units(face), rng)
     while True:
@@ -139,17 +140,17 @@ def _play(
     track = show(face, fields, composition.intensities)
     track[:, ROBOT_LANDMARKS, :2] += noise.play(len(track), rng)
     still = np.repeat(np.stack([face, peak[0]]), round(_SHOWN_S * FPS), axis=0)
-    takes = []
+    shots = []
     for shown, predict in ((track, True), (track, False), (still, False)):
         person, commands = perform_track(stage.robot, shown.astype(np.float32), face, predict)
-        takes.append((person, stage(commands, seed=seed)))
-    return Played(composition, takes[0][0], *(take for _, take in takes))
+        shots.append((person, stage(commands, number=number)))
+    return Played(composition, shots[0][0], *(shot for _, shot in shots))
 
 
 def _leads(played: Sequence[Played], of: str) -> Figures:
     leads = [lead for one in played if (lead := one.lead_ms(of)) is not None]
     errors = np.array(
-        [[one.final_error(take, of) for take in (one.ahead, one.plain)] for one in played]
+        [[one.final_error(shot, of) for shot in (one.ahead, one.plain)] for one in played]
     )
     ahead, plain = np.nanmean(errors, axis=0)
     p10, median, p90 = np.percentile(leads, [10, 50, 90]) if leads else [np.nan] * 3
