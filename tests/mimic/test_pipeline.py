@@ -17,7 +17,7 @@ from emo_core.face.person import PersonFrame
 from emo_core.face.stream import Seen
 from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.face.tracking import FaceTracker, VideoFile
-from emo_core.mimic.action_units import action_units, show
+from emo_core.mimic.action_units import UNITS, action_units, show
 from emo_core.mimic.composition import compose
 from emo_core.mimic.pipeline import Mimic, MimicFrame
 from emo_core.robot.mapping import LandmarksToMotors
@@ -115,6 +115,20 @@ def test_prediction_is_switched_while_it_runs_without_a_jump() -> None:
             shown.append(pipeline.feed_face(person(face), i / FPS).predicted)
         steps.append(np.linalg.norm(np.diff(shown, axis=0), axis=-1).max())
     assert steps[1] < steps[0] + 1.0
+
+
+def test_lids_that_sink_as_the_eyes_look_down_lower_the_robots() -> None:
+    pipeline = mimic(predict=False)
+    fields, lids = action_units(canonical_face()), list(UNITS).index("lid_close")
+    motors = []
+    for i, share in enumerate((0.0, 0.2, 0.4, 0.7, 1.0)):
+        intensities = np.zeros((1, len(fields), 2))
+        intensities[0, lids] = share
+        face = show(canonical_face(), fields, intensities)[0].astype(np.float32)
+        motors.append(pipeline.feed_face(person(face), i / FPS).motors)
+    for side in ("lid_upper_right", "lid_upper_left"):
+        down = [frame[pipeline.motor_names.index(side)] for frame in motors]
+        assert all(b < a - 0.03 for a, b in pairwise(down))
 
 
 def test_a_robot_that_is_not_there_is_one_line() -> None:
