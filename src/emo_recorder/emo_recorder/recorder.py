@@ -154,8 +154,8 @@ def create_nodes(
 
 
 def main() -> int:
-    """Run the node."""
-    return run(create_nodes, niceness=0)
+    """Run the node. It is on time like the pipeline it listens to; its disk may wait (`Sink`)."""
+    return run(create_nodes)
 
 
 if __name__ == "__main__":

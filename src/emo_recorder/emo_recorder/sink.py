@@ -1,4 +1,4 @@
-"""Between the subscriptions and the disk: a queue, and the thread that writes. No ROS."""
+"""Between the subscriptions and the disk: a queue, and the thread that writes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from emo_core.bag import BagWriter, Limits, Topic
 from emo_core.errors import EmoError
+from emo_nodekit.running import PATIENT, be_nice
 
 #: A crash loses no more than this.
 FLUSH_S = 1.0
@@ -79,6 +80,7 @@ class Sink:
         self._thread.join(timeout=30.0)
 
     def _work(self) -> None:
+        be_nice(PATIENT)  # packing and disk may wait; what is received is safe in the queue
         flush_at = time.monotonic() + FLUSH_S
         try:
             while True:

@@ -100,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
         "took_s": round(seconds, 3),
         "speed": round(length / seconds, 2),
         "damage": bag.damage,
+        "inputs_lost": {topic: bag.lost[chosen.name(topic)] for topic in chosen.fed.values()},
         "pipelines": {name: asdict(each) for name, each in outcomes.items()},
     }
     if stopped:
@@ -233,6 +234,12 @@ def _report(
         return
     if figures["damage"]:
         print(f"{args.bag}: {figures['damage']}")
+    for topic, count in figures["inputs_lost"].items():
+        if count:
+            print(
+                f"{count} messages of {topic} are not in the recording: what the nodes made of "
+                "them, and of what they keep in mind from them, cannot be made again"
+            )
     print(
         f"{figures['input_s']:.2f} s of input in {figures['took_s']:.2f} s "
         f"({figures['speed']:.1f} x real time)"
