@@ -163,9 +163,9 @@ class Board:
         return table
 
     def slowest_ms(self, source: str, now_s: float, span_s: float) -> float:
-        """Age of a source's oldest frame at the arbiter within `span_s`; NaN if there was none."""
+        """Age of a source's oldest frame at the arbiter within `span_s`; 0 if there was none."""
         rows = self._stages.get(source, ())
-        return max((ages[-1] for at_s, ages in rows if now_s - at_s <= span_s), default=np.nan)
+        return max((ages[-1] for at_s, ages in rows if now_s - at_s <= span_s), default=0.0)
 
     def summary(self, now_s: float) -> dict[str, Any]:
         """Everything as one JSON object; null for what is not told."""

@@ -30,7 +30,7 @@ class LatencyCurves:
             title="latency, ms",
             scales={"x": {"time": False, "min": -SPAN_S, "max": 0.0}},
             axes=(grey, grey),
-            height=170,
+            height=150,
         )
 
     def update(self, board: Board, now_s: float) -> None:
@@ -46,7 +46,7 @@ class Curves:
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
         count = round(SPAN_S / STEP_S)
-        nothing = (float("nan"),) * len(names)
+        nothing = (0.0,) * len(names)
         self._rows: deque[tuple[float, ...]] = deque([nothing] * count, maxlen=count)
         self._added_s = -float("inf")
 
@@ -59,7 +59,7 @@ class Curves:
         return True
 
     def data(self) -> tuple[NDArray[np.float64], ...]:
-        """Seconds (negative: ago), and a curve for each name, NaN where there was nothing."""
+        """Seconds (negative: ago), and a curve for each name, 0 where there was nothing."""
         values = np.array(self._rows)
         ago = STEP_S * np.arange(1.0 - len(values), 1.0)
         return (ago, *values.T.copy())

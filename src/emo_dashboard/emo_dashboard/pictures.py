@@ -106,9 +106,9 @@ class Mel:
             self._rows = np.concatenate([self._rows, *fresh])[-MEL_ROWS:]
 
     def picture(self) -> Picture:
-        """RGB (2 * N_MELS, WIDTH, 3): high tones above, now at the right."""
+        """RGB (N_MELS, WIDTH, 3): high tones above, now at the right."""
         low, high = _MEL_RANGE
         grey = np.nan_to_num(255.0 * (self._rows.T[::-1] - low) / (high - low))
         coloured = cv2.applyColorMap(np.clip(grey, 0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-        large = cv2.resize(coloured, (WIDTH, 2 * N_MELS), interpolation=cv2.INTER_LINEAR)
+        large = cv2.resize(coloured, (WIDTH, N_MELS), interpolation=cv2.INTER_LINEAR)
         return np.asarray(cv2.cvtColor(large, cv2.COLOR_BGR2RGB))

@@ -1,0 +1,406 @@
+"""The dashboard against live nodes, with a browser's protocol but no browser."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
+pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
+pytest.importorskip("viser", reason="pip install -r requirements/dashboard.txt")
+
+import msgspec.msgpack
+import rclpy
+import viser
+from emo_interfaces.msg import AudioChunk, FaceLandmarks, MotorCommand, SpeechFeatures
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from emo import ros_domain
+from emo_core.camera.image import encode
+from emo_core.errors import EmoError
+from emo_core.face import topology
+from emo_core.face.alignment import canonical_face
+from emo_core.robot.description import RobotDescription
+from emo_dashboard import faces, pictures, tables
+from emo_dashboard.board import NodeState
+from emo_dashboard.dashboard import DashboardNode
+from emo_dashboard.latency import SPAN_S, STEP_S, Curves
+from emo_dashboard.remote import Remote
+from emo_motor_drivers import drivers
+from emo_motor_drivers.arbiter import ArbiterNode
+from emo_motor_drivers.door import Door
+from emo_nodekit import qos
+from emo_nodekit.messages import floats
+from emo_nodekit.running import Spinner
+from emo_normalization.normalization import NormalizationNode
+
+pytestmark = pytest.mark.ros
+
+ROBOT = RobotDescription.load("sim")
+#: What a browser sends first: from then on it looks.
+CAMERA = {
+    "type": "ViewerCameraMessage",
+    "wxyz": (1.0, 0.0, 0.0, 0.0),
+    "position": (0.0, 0.0, 5.0),
+    "fov": 1.0,
+    "near": 0.01,
+    "far": 1000.0,
+    "image_height": 600,
+    "image_width": 800,
+    "look_at": (0.0, 0.0, 0.0),
+    "up_direction": (0.0, 1.0, 0.0),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros() -> Iterator[None]:
+    """rclpy in a domain of its own."""
+    os.environ.update(ros_domain.domain_environment(os.environ, None))
+    rclpy.init(args=[])
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture(autouse=True)
+def apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The e-stop's doors of these tests only: not of a robot that runs on this machine."""
+    monkeypatch.setattr("emo_motor_drivers.door._folder", lambda: tmp_path)
+
+
+Running = Callable[..., DashboardNode]
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    """`running(*nodes, **parameters)` spins them and a dashboard until the test ends."""
+    spinners: list[Spinner] = []
+
+    def start(*nodes: Node, **parameters: Any) -> DashboardNode:
+        dashboard = DashboardNode(parameters={"port": 18080, **parameters})
+        spinners.append(Spinner([*nodes, dashboard]))
+        spinners[-1].start()
+        return dashboard
+
+    yield start
+    for spinner in spinners:
+        assert not spinner.failed.is_set()
+        spinner.stop()
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def port_of(dashboard: DashboardNode) -> int:
+    return int(dashboard.url.split(":")[2].split("/")[0])
+
+
+def get(dashboard: DashboardNode, path: str = "/", **headers: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(dashboard), timeout=10)
+    connection.request("GET", path, headers=headers)
+    return connection.getresponse()
+
+
+@contextlib.contextmanager
+def browser(dashboard: DashboardNode, **headers: str) -> Iterator[ClientConnection]:
+    """What a browser's web socket does, until the block ends; what comes is read and dropped."""
+    with connect(
+        f"ws://127.0.0.1:{port_of(dashboard)}",
+        subprotocols=[Subprotocol(f"viser-v{viser.__version__}")],
+        additional_headers=headers,
+        max_size=None,
+    ) as socket:
+        reader = threading.Thread(target=_drain, args=(socket,), daemon=True)
+        reader.start()
+        socket.send(msgspec.msgpack.encode(CAMERA))
+        yield socket
+
+
+def _drain(socket: ClientConnection) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            socket.recv()
+
+
+# -- who may see it ----------------------------------------------------------------------------
+
+
+def test_this_machine_only_and_no_other_page(running: Running) -> None:
+    dashboard = running()
+    assert dashboard.url == f"http://127.0.0.1:{port_of(dashboard)}/"
+    assert get(dashboard).status == 200
+    own = f"127.0.0.1:{port_of(dashboard)}"
+    assert get(dashboard, Origin=f"http://{own}").status == 200
+    assert get(dashboard, Origin="http://elsewhere.example").status == 403
+    assert get(dashboard, Host="elsewhere.example").status == 403  # DNS rebinding
+    assert get(dashboard, Host="[").status == 400
+    with pytest.raises(InvalidStatus) as refused, browser(dashboard, Origin="http://evil.example"):
+        pass
+    assert refused.value.response.status_code == 403
+    with browser(dashboard, Origin=f"http://{own}"):
+        until(lambda: dashboard._page.watched)
+
+
+def test_other_machines_need_the_token(running: Running) -> None:
+    dashboard = running(host="0.0.0.0")
+    token = dashboard.url.partition("?token=")[2]
+    assert len(token) > 16
+    host = f"robot.example:{port_of(dashboard)}"
+    assert get(dashboard, Host=host).status == 401
+    assert get(dashboard, "/?token=wrong", Host=host).status == 401
+    entered = get(dashboard, f"/?token={token}", Host=host)
+    assert entered.status == 200
+    cookie = entered.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    pair = cookie.partition(";")[0]
+    assert get(dashboard, Host=host, Cookie=pair).status == 200
+    with pytest.raises(InvalidStatus) as refused, browser(dashboard):
+        pass
+    assert refused.value.response.status_code == 401
+    with browser(dashboard, Cookie=pair.replace(host.partition(":")[0], "127.0.0.1")):
+        until(lambda: dashboard._page.watched)
+
+
+def test_two_pages_side_by_side_take_two_ports(running: Running) -> None:
+    first, second = running(), running()
+    assert port_of(first) != port_of(second)
+
+
+def test_nobody_can_ask_for_a_way_in_from_outside(running: Running) -> None:
+    assert running()._page._server.request_share_url() is None
+
+
+# -- nothing when nobody looks -------------------------------------------------------------------
+
+
+def test_it_subscribes_to_nothing_while_nobody_looks(running: Running) -> None:
+    probe = Node("probe")
+    dashboard = running(probe)
+    assert dashboard._timer.is_canceled()
+    assert probe.count_subscribers("/lipsync/landmarks") == 0
+    with browser(dashboard):
+        until(lambda: probe.count_subscribers("/lipsync/landmarks") == 1)
+        until(lambda: probe.count_subscribers("/sim/image") == 1)
+        with browser(dashboard):
+            time.sleep(0.3)
+            assert probe.count_subscribers("/lipsync/landmarks") == 1
+        time.sleep(0.3)
+        assert probe.count_subscribers("/lipsync/landmarks") == 1  # one still looks
+    until(lambda: probe.count_subscribers("/lipsync/landmarks") == 0)
+    assert dashboard._timer.is_canceled()
+
+
+def test_whatever_comes_the_page_goes_on(running: Running) -> None:
+    probe = Node("probe")
+    dashboard = running(probe)
+    bad = {
+        "lipsync/landmarks": FaceLandmarks(dim=3, points=floats([1.0, np.nan])),
+        "mimic/robot_landmarks": FaceLandmarks(dim=0, points=floats([1.0])),
+        "speech_features": SpeechFeatures(dim=7, data=floats(np.zeros(5))),
+        "audio": AudioChunk(data=floats([np.nan, np.inf])),
+        "sim/image": Image(height=9, width=9, encoding="strange", data=[1, 2, 3]),
+        "image/compressed": CompressedImage(data=b"no jpeg"),
+        "motor_command": MotorCommand(names=["no_such_motor"], positions=floats([np.nan])),
+    }
+    publishers = {
+        topic: probe.create_publisher(type(message), topic, qos.FRAMES)
+        for topic, message in bad.items()
+    }
+    with browser(dashboard):
+        until(lambda: all(p.get_subscription_count() for p in publishers.values()))
+        for _ in range(3):
+            for topic, message in bad.items():
+                publishers[topic].publish(message)
+            updates = dashboard._page._updates
+            until(lambda: dashboard._page._updates > updates + 1)  # noqa: B023
+
+
+# -- by hand, e-stop, settings -------------------------------------------------------------------
+
+
+def test_motors_are_moved_by_hand_and_given_back_with_the_page(running: Running) -> None:
+    probe = Node("probe")
+    asked: list[MotorCommand] = []
+    probe.create_subscription(MotorCommand, "manual/motor_command", asked.append, qos.FRAMES)
+    robot = drivers.create_nodes()
+    dashboard = running(probe, ArbiterNode(), *robot)
+    motors = dashboard._page.motors
+    head = robot[0]._head
+    jaw = ROBOT.names.index("jaw")
+    with browser(dashboard):
+        until(lambda: np.isfinite(motors._measured).all())
+        motors._switch.value = True
+        until(lambda: asked)
+        assert list(asked[0].names) == list(ROBOT.names)
+        # The sliders begin where the motors are: nothing jumps.
+        assert np.allclose(asked[0].positions, ROBOT.neutral, atol=0.02)
+        motors._sliders[jaw].value = 0.6
+        until(lambda: abs(head.measured()[0][jaw] - 0.6) < 0.02)
+    until(lambda: not motors.manual)
+    until(lambda: abs(head.measured()[0][jaw] - ROBOT.neutral[jaw]) < 0.02)
+    count = len(asked)
+    time.sleep(0.3)
+    assert len(asked) <= count + 1
+
+
+def test_estop_works_while_the_pipeline_is_stuck(running: Running) -> None:
+    robot = drivers.create_nodes()
+    dashboard = running(*robot)
+    stuck = ArbiterNode()  # nobody spins it
+    try:
+        assert dashboard._page._remote.estop(True) == "all motors stopped"
+        assert robot[0]._head.estopped
+        assert dashboard._page._remote.estop(False) == "released"
+        assert not robot[0]._head.estopped
+    finally:
+        stuck.destroy_node()
+
+
+def test_estop_reaches_drivers_whose_ros_is_stuck(running: Running) -> None:
+    robot = drivers.create_nodes()  # nobody spins them: their services never answer
+    dashboard = running()
+    try:
+        assert dashboard._page._remote.estop(True) == "all motors stopped"
+        assert robot[0]._head.estopped
+    finally:
+        for node in robot:
+            node.stop()
+            node.destroy_node()
+
+
+def test_estop_that_reaches_nobody_says_what_to_do(running: Running) -> None:
+    with pytest.raises(EmoError, match=r"no motor driver answers.*cut its power"):
+        running()._page._remote.estop(True)
+
+    def broken(stop: bool) -> Any:
+        raise ConnectionError
+
+    door = Door(broken)
+    try:
+        with pytest.raises(EmoError, match="cut its power"):
+            running()._page._remote.estop(True)
+    finally:
+        door.close()
+
+
+def test_settings_are_found_changed_and_refused(running: Running) -> None:
+    node = NormalizationNode(namespace="mimic")
+    dashboard = running(node)
+    remote: Remote = dashboard._page._remote
+    until(lambda: remote.settings())
+    settings = {setting.name: setting for setting in remote.settings()}
+    alpha = settings["alpha"]
+    assert (alpha.node, alpha.value, alpha.low, alpha.high) == ("/mimic/normalization", 0.9, 0, 2)
+    assert "use_sim_time" not in settings
+    assert "trace_dir" not in settings
+    remote.set(alpha, 0.5)
+    assert node.get_parameter("alpha").value == 0.5
+    with pytest.raises(EmoError, match="out of range"):
+        remote.set(alpha, 5.0)
+    with pytest.raises(EmoError, match="no such face"):
+        remote.set(settings["static_face"], "/no/such/face.npz")
+    assert remote.value("/mimic/normalization", "alpha") == 0.5
+    with pytest.raises(EmoError, match="nobody offers it"):
+        remote.value("/nobody", "alpha")
+
+
+# -- what is shown, without ROS ------------------------------------------------------------------
+
+
+def test_lines_of_human_and_robot_are_the_same_points() -> None:
+    human = canonical_face()
+    lines = faces.contours()
+    robot = human[topology.ROBOT_LANDMARKS]
+    assert np.array_equal(human[lines], robot[faces.rows_of(lines)])
+    assert faces.rows_of(lines).min() == 0  # all of them are robot landmarks
+
+
+def test_points_in_whichever_form() -> None:
+    human = FaceLandmarks(dim=3, points=floats(canonical_face()))
+    assert np.allclose(faces.points_of(human), canonical_face())
+    flat = canonical_face()[topology.ROBOT_LANDMARKS, :2]
+    points = faces.points_of(FaceLandmarks(dim=2, points=floats(flat)))
+    assert points is not None
+    assert np.allclose(points[:, :2], flat)
+    assert not points[:, 2].any()
+    assert faces.points_of(FaceLandmarks(dim=2, points=floats(canonical_face()))) is None
+
+
+def test_pictures_are_scaled_and_coloured_right() -> None:
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[:, 320:] = (250, 20, 10)  # red on the right
+    raw = Image(height=480, width=640, encoding="rgb8", step=1920, data=image.tobytes())
+    packed = CompressedImage(data=encode(image))
+    for message in (raw, packed):
+        picture = pictures.picture_of(message)
+        assert picture is not None
+        assert picture.shape == (240, 320, 3)
+        assert np.abs(picture[120, 250].astype(int) - (250, 20, 10)).max() < 12
+        assert picture[120, 60].max() < 12
+
+
+def test_level_is_that_of_the_sound() -> None:
+    def level(amplitude: float) -> float | None:
+        wave = amplitude * np.sin(np.arange(1600) * 0.3)
+        return pictures.level_percent([AudioChunk(data=floats(wave))])
+
+    assert level(0.0) == 0.0
+    quiet, loud = level(0.02), level(0.2)
+    assert quiet is not None
+    assert loud is not None
+    assert loud - quiet == pytest.approx(20 / 60 * 100, abs=0.1)
+    assert pictures.level_percent([]) is None
+
+
+def test_mel_moves_to_the_left_with_high_tones_above() -> None:
+    mel = pictures.Mel()
+    row = np.full(592, -9.0)
+    row[70:80] = 9.0  # high tones only
+    mel.add([SpeechFeatures(dim=592, data=floats(np.tile(row, (25, 1))))])
+    picture = mel.picture().sum(2)
+    assert picture[5, -10] > 500  # the brightest colour
+    assert picture[-5, -10] < 30
+    assert picture[5, : pictures.WIDTH // 2].max() < 30
+
+
+def test_what_messages_say_is_text_never_markup() -> None:
+    evil = "<script>alert(1)</script>'\""
+    node = NodeState(evil, "error", evil, 1.0, 1.0, 1.0, 0, evil, 1.0)
+    pages = [
+        tables.status({evil: (evil, 1.0)}, [node], True),
+        tables.motors([evil], [0.5], [float("nan")], evil),
+        tables.stages({evil: {evil: (1.0, 2.0)}}),
+        tables.health([node], []),
+    ]
+    for page in pages:
+        assert "<script" not in page
+        assert "&lt;script" in page
+
+
+def test_curves_hold_the_last_minute() -> None:
+    curves = Curves(("a", "b"))
+    for k in range(200):
+        assert curves.add({"a": float(k), "b": 1.0}, STEP_S * k)
+    assert not curves.add({"a": -1.0, "b": -1.0}, STEP_S * 199 + 0.1)
+    ago, a, b = curves.data()
+    assert ago[-1] == 0.0
+    assert ago[0] == pytest.approx(STEP_S - SPAN_S)
+    assert a.tolist() == [float(k) for k in range(80, 200)]
+    assert set(b) == {1.0}
