@@ -243,3 +243,14 @@ def test_ctrl_c_during_the_start_ends_without_a_word(environment: dict[str, str]
         pass  # stopped while Python still starts
     assert [line for line in lines if not line.endswith("] up")] == []
     assert time.monotonic() - began < supervisor.INTERRUPT_S, "nobody had to be killed"
+
+
+def test_a_signal_that_outlasts_the_watch_does_not_hold_it_up(environment: dict[str, str]) -> None:
+    script = (
+        "import os, signal, time\n"
+        "from emo.supervisor import Supervisor\n"
+        "signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.2))\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.02)\n"
+        "Supervisor([], os.environ).watch(0.1)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=30.0)

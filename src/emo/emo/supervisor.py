@@ -109,7 +109,9 @@ class Supervisor:
         }
         self._write = write or (lambda line: print(line, file=sys.stderr, flush=True))
         self._first_delay_s = first_delay_s
-        self._ended: queue.SimpleQueue[_Child] = queue.SimpleQueue()
+        # Not a SimpleQueue: a signal handler that outlasts `get`'s timeout leaves that waiting for
+        # ever (seen with CPython 3.11: Ctrl-C on a busy machine was not heeded).
+        self._ended: queue.Queue[_Child] = queue.Queue()
         # Children die with this process, even when it is killed. Linux only; looked up before the
         # fork, where little may be done.
         self._prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
