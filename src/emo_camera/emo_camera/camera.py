@@ -110,14 +110,15 @@ class CameraNode(Node):
         if not wait_for_graph(self, self._kit, self._pacer):
             return
         self._pacer.start()
-        expected = 0
+        expected: int | None = None
         while not self._pacer.stopped:
             shot = self._device.newest(timeout_s=0.5)
             if shot is None:
                 continue
             age = time.monotonic_ns() - shot.taken_ns
             self._out.publish(shot.image, self._pacer.stamp(self._pacer.elapsed() - age))
-            if missed := shot.number - expected:
+            missed = 0 if expected is None else shot.number - expected
+            if missed:
                 self._kit.health.fault("skipped", f"camera: {missed} images were too many", missed)
             expected = shot.number + 1
 
