@@ -27,6 +27,8 @@ from emo.options import BOTH, GraphOptions
 from emo_core.errors import EmoError
 from emo_nodekit.parameters import COMMON, Parameter
 
+#: Nodes that need a file at the start, and whose topics depend on what is in it.
+_OF_ITS_INPUT = ("player",)
 #: Topics and services that every node of ROS, or every lifecycle node, has: not told page by page.
 _CUSTOM = ("/rosout", "/parameter_events", "/diagnostics", "transition_event")
 _CUSTOM_SERVICES = ("parameter", "type_description", "_state", "_states", "_transition")
@@ -127,11 +129,18 @@ def _harmless(name: str, folder: str) -> dict[str, Any]:
 def _inspect(package: str, name: str) -> Executable:
     import rclpy
     from rclpy.lifecycle import LifecycleNode
+    from rclpy.node import Node
 
     from emo_nodekit.running import Spinner
 
     module = importlib.import_module(f"{package}.{name}")
     executable = Executable(package, name, [], [], [], [], lifecycle=False)
+    if name in _OF_ITS_INPUT:
+        here = [kind for kind in vars(module).values() if inspect.isclass(kind)]
+        own = [kind for kind in here if kind.__module__ == module.__name__]
+        executable.nodes.append(name)
+        executable.classes.extend(kind for kind in own if issubclass(kind, Node))
+        return executable
     started = not rclpy.ok()
     if started:
         rclpy.init(args=[])
@@ -206,6 +215,8 @@ def _node_page(executable: Executable, everybody: Sequence[Executable]) -> str:
     several = "s" if len(executable.nodes) > 1 else ""
     lines += [f"Node{several} {names}{lifecycle}. "
               f"By itself: `ros2 run {executable.package} {executable.name}`.", ""]  # fmt: skip
+    if executable.name in _OF_ITS_INPUT:
+        lines += ["Which topics it has depends on its parameters.", ""]
     topics = [topic for other in everybody for topic in other.topics]
     for published, title in ((False, "Subscribes"), (True, "Publishes")):
         ends = [topic for topic in executable.topics if topic.published == published]

@@ -37,8 +37,8 @@ def run(
 
     Returns:
         `pipelines`: pipeline -> figures as in latency.json; `startup_s`: from the command to the
-        first pipeline's command written to the servos; `commands_s`: the first and the last,
-        likewise; `cores`: name -> cores kept busy while
+        first pipeline's command written to the servos, None if there was none; `commands_s`:
+        the first and the last, likewise; `cores`: name -> cores kept busy while
         commands came; `memory_mb`: name -> most (proportional set size), and `memory` over time;
         `wall_s`.
 
@@ -66,12 +66,13 @@ def run(
         lines = log_path.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
         raise EmoError(f"emo {arguments[0]} failed: {lines[-1]} (log: {log_path})")
     figures = json.loads((out / "latency.json").read_text())
-    first_s, last_s = _span(out / "sent.csv")
+    span_s = _span(out / "sent.csv")
+    first_s, last_s = span_s or (start_s, start_s + wall_s)
     memory = usage.memory()
     names = {name for _, look in memory for name in look}
     return {
         "pipelines": figures if pipeline == BOTH else {pipeline: figures},
-        "startup_s": first_s - start_s,
+        "startup_s": first_s - start_s if span_s else None,
         "commands_s": (first_s - start_s, last_s - start_s),
         "cores": usage.cores(first_s, last_s),
         "memory_mb": {
@@ -82,21 +83,15 @@ def run(
     }
 
 
-def _span(path: Path) -> tuple[float, float]:
-    """Unix times of the first and the last write that carried a pipeline's command.
-
-    Raises:
-        EmoError: there is none.
-    """
+def _span(path: Path) -> tuple[float, float] | None:
+    """Unix times of the first and the last write that carried a pipeline's command, if any did."""
     first = last = None
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if row["source"] and row["time"]:
                 last = float(row["time"])
                 first = last if first is None else first
-    if first is None or last is None:
-        raise EmoError(f"{path}: no command reached the servos")
-    return first, last
+    return None if first is None or last is None else (first, last)
 
 
 def write_speech(source: Path, seconds: float, target: Path) -> None:

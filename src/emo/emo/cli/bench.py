@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=60.0, metavar="S", help="of each live run (default 60)"
     )
-    parser.add_argument("--quick", action="store_true", help="4 s of each, few repetitions")
+    parser.add_argument("--quick", action="store_true", help="6 s of each, few repetitions")
     parser.add_argument(
         "--only", choices=PARTS, action="append", help="this part (may be given several times)"
     )
@@ -101,7 +101,7 @@ def _parts(args: argparse.Namespace, folder: Path, inputs: Path) -> dict[str, An
     from emo_core.evaluation import speed
 
     parts = args.only or PARTS
-    seconds = 4.0 if args.quick else args.seconds
+    seconds = 6.0 if args.quick else args.seconds
     given, speech, video = _inputs(args, seconds, inputs)
     report: dict[str, Any] = {"seconds": seconds}
     if "live" in parts:

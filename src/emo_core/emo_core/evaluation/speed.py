@@ -154,11 +154,12 @@ def _motors(speech: Array, times: int) -> Iterator[Cost]:
 
 
 def pictures(count: int, robot: RobotDescription | None = None) -> Iterator[Image]:
-    """RGB pictures of the simulated robot, a lively face, 25 a second."""
+    """RGB pictures of the simulated robot, 25 a second: for 1 s at rest, then a lively face."""
     robot = robot or RobotDescription.load("sim")
     draw, curve = Renderer(robot), SpeechLikeCurve(0)
     for n in range(count):
-        yield draw(curve.commands(robot, n / FPS))[..., ::-1].copy()
+        commands = robot.neutral if n < FPS else curve.commands(robot, n / FPS)
+        yield draw(commands)[..., ::-1].copy()
 
 
 def _faces(speech: Array, times: int) -> Iterator[Cost]:
