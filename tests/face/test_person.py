@@ -218,12 +218,12 @@ def test_the_same_twice_after_a_reset() -> None:
 part = st.tuples(
     st.integers(3, 60),  # frames
     st.integers(-1, 3),  # who; -1: nobody
-    st.floats(-6, 6),  # with which expression
+    st.floats(-3, 3),  # with which expression
     st.booleans(),  # does the follower notice another person?
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(part, min_size=2, max_size=8), st.booleans())
 def test_whoever_comes_and_goes_nothing_jumps(
     parts: list[tuple[int, int, float, bool]], known: bool

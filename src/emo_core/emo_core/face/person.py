@@ -243,10 +243,9 @@ class _Rest:
         skull: Array = np.mean(self._looked, axis=0)
         self._looked = None
         if self._own.goal is not None:
-            if _unlike(skull, self._own.goal) <= OTHER_MM:
-                return
-            self._new()
-            self._looked = None
+            if _unlike(skull, self._own.goal) > OTHER_MM:
+                self._new()  # and another look, at nothing but who it may be
+            return
         known = [*self._known]
         if self._given is not None:
             known.insert(0, (self._given, True))

@@ -23,6 +23,9 @@ CALM_S, _PART_S, _GAP_S = 1.0, 0.1, 0.25
 #: word, a smile are; the tracker's noise, averaged over a tenth of a second, is not.
 CALM_MM = 0.35
 _REGIONS = (EYEBROWS, EYES, LIPS, LOWER_OVAL)
+_LOOKED_AT = np.concatenate(_REGIONS)
+_COUNT = np.array([len(region) for region in _REGIONS])
+_FIRST = np.cumsum([0, *_COUNT[:-1]])
 _NAME = re.compile(r"[\w][\w .-]{0,63}")
 
 
@@ -67,18 +70,26 @@ class StaticCapture:
             self._window.popleft()
         if self._time_s - self._window[0][0] < self._calm_s - 1.5 * dt_s:
             return None
-        faces = np.stack([kept for _, kept in self._window])
-        mean: Array = faces.mean(0, dtype=np.float64).astype(np.float32)
-        count = min(max(round(self._calm_s / _PART_S), 1), len(faces))
-        parts = np.stack([part.mean(0) for part in np.array_split(faces, count)])
-        way = np.linalg.norm((parts - mean)[..., :2], axis=-1)
-        motion = max(float(way[:, region].mean(1).max()) for region in _REGIONS)
+        motion = self._motion()
+        if motion >= self._least and motion > self._calm_mm:
+            return None
+        mean: Array = np.mean([kept for _, kept in self._window], 0, np.float64).astype(np.float32)
         if motion < self._least:
             self._least, self.calmest = motion, mean
         if motion > self._calm_mm:
             return None
         self.captured = mean
         return mean
+
+    def _motion(self) -> float:
+        """The furthest that a region goes from its mean, in the mean of a part, mm."""
+        faces = np.stack([kept[_LOOKED_AT, :2] for _, kept in self._window])
+        count = min(max(round(self._calm_s / _PART_S), 1), len(faces))
+        starts = np.arange(count) * len(faces) // count
+        sizes = np.diff(starts, append=len(faces))
+        parts = np.add.reduceat(faces, starts, axis=0) / sizes[:, None, None]
+        way = np.linalg.norm(parts - faces.mean(0), axis=-1)
+        return float((np.add.reduceat(way, _FIRST, axis=1) / _COUNT).max())
 
 
 def face_path(folder: str | Path, name: str) -> Path:
