@@ -131,12 +131,23 @@ def test_the_graph_keeps_to_its_namespace() -> None:
     assert names[-1] == "left/microphone"  # the source is the last to start
 
 
-def test_a_live_voice_needs_no_loudspeaker() -> None:
-    graph = build_graph(GraphOptions(source="device"))
+@pytest.mark.parametrize("source", ["device", "topic"])
+@pytest.mark.parametrize("pipeline", ["lipsync", "both"])
+def test_a_live_voice_is_not_played_to_be_heard_again(pipeline: str, source: str) -> None:
+    graph = build_graph(GraphOptions(pipeline=pipeline, source=source))
     assert "speaker" not in [entry.executable for entry in graph]
     view = next(entry for entry in graph if entry.executable == "robot_view")
     assert view.remappings == (("audio_played", "audio"),)
     assert view.isolated
+
+
+def test_new_faces_are_greeted_unless_they_are_on_film() -> None:
+    def greets(**options: str) -> bool:
+        graph = build_graph(GraphOptions(pipeline="mimic", **options))
+        return bool(next(e for e in graph if e.executable == "arbiter").parameters["greet"])
+
+    assert greets(camera="device") and greets(camera="topic", camera_topic="image_in")
+    assert not greets(camera="file", video="a.mp4")
 
 
 def test_parameters_reach_a_process_as_ros_reads_them() -> None:

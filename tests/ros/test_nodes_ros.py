@@ -227,7 +227,7 @@ def test_normalization_and_inverse_model_survive_bad_landmarks(running: Running)
 
 
 def test_the_arbiter_tells_who_drives_what(running: Running) -> None:
-    node = ArbiterNode(parameters={"fade_s": 0.0})
+    node = ArbiterNode(parameters={"fade_s": 0.0, "greet": False})
     probe = running(node)
     robot = RobotDescription.load("sim")
     out = probe.collect(MotorCommand, "motor_command")
@@ -285,6 +285,44 @@ def test_gaze_turns_the_eyeballs_and_a_hand_goes_before_it(running: Running) -> 
     gaze.publish(Gaze(frame=5, valid=True))
     until(lambda: len(out) == 3)
     assert (out[2].frame, out[2].valid, list(out[2].names)) == (5, False, [])  # told all the same
+
+
+def test_the_own_image_is_said_and_not_followed(running: Running) -> None:
+    node = ArbiterNode()
+    probe = running(node)
+    robot = RobotDescription.load("sim")
+    out = probe.collect(MotorCommand, "motor_command")
+    told = probe.collect(DiagnosticArray, "/diagnostics")
+    mimic = connected(probe.create_publisher(MotorCommand, "mimic/motor_command", qos.FRAMES))
+    until(lambda: node._publisher.get_subscription_count() == 1)
+    pose = dict(zip(robot.names, robot.neutral.tolist(), strict=True))
+    poses = [pose] * 4  # the mirror shows what was sent four frames ago
+
+    def step(frame: int) -> None:
+        seen = poses[-4]
+        mimic.publish(
+            MotorCommand(
+                frame=frame,
+                names=list(seen),
+                positions=floats(list(seen.values())),
+                valid=True,
+                active=True,
+            )
+        )
+        until(lambda: len(out) > frame)
+        sent = dict(zip(out[frame].names, out[frame].positions, strict=True))
+        poses.append({**(pose if not sent else poses[-1]), **sent})
+        time.sleep(0.03)
+
+    frame = 0
+    while not node._kit.health.warning:
+        assert frame < 150
+        step(frame)
+        frame += 1
+    step(frame)
+    assert (out[-1].valid, list(out[-1].names)) == (False, [])
+    assert max(abs(shown[name] - pose[name]) for shown in poses for name in pose) < 0.3
+    until(lambda: any("not followed" in s.message for m in told for s in m.status))
 
 
 # -- drivers ---------------------------------------------------------------------------------

@@ -156,7 +156,8 @@ def _robot(options: GraphOptions) -> list[Process]:
         executable="arbiter",
         node_name="arbiter",
         namespace=place,
-        parameters={**parameters, "sources": [LIPSYNC, MIMIC]},
+        # Nobody in a video stands before a mirror.
+        parameters={**parameters, "sources": [LIPSYNC, MIMIC], "greet": options.camera != "file"},
     )
     return [view, drivers, arbiter] if options.view else [drivers, arbiter]
 

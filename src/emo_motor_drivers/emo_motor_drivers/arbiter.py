@@ -11,6 +11,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from emo_core.mimic.own_image import OWN, OwnImage
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.gaze import gaze_positions
 from emo_motor_drivers.arbitration import (
@@ -35,10 +36,12 @@ PARAMETERS = (
     Parameter("sources", [SPEECH, MIMIC], "pipelines; each has its motor_command topic"),
     Parameter("fade_s", FADE_S, "length of the cross-fade at a change of source", 0.0, 2.0),
     Parameter("hold_s", HOLD_S, "the mouth stays with lipsync so long after speech", 0.0, 5.0),
+    Parameter("greet", True, "see by a raise of the brows whether a new face is the robot's own"),
     Parameter("timeout_s", TIMEOUT_S, "a source not heard for so long is gone", 0.05, 5.0),
 )
 
 STATE_PERIOD_S = 0.2
+OWN_IMAGE = "the face seen is the robot's own (a mirror, a screen): it is not followed"
 
 
 class ArbiterNode(Node):
@@ -67,6 +70,7 @@ class ArbiterNode(Node):
             self._kit.number("fade_s"),
             self._kit.number("hold_s"),
             self._kit.number("timeout_s"),
+            OwnImage(robot) if self._kit.flag("greet") else None,
         )
         self._shown: dict[str, tuple[str, float]] = {}
         self._publisher = self.create_publisher(MotorCommand, "motor_command", qos.FRAMES)
@@ -83,14 +87,9 @@ class ArbiterNode(Node):
     def _on_command(self, name: str, source: MotorCommand) -> None:
         self._kit.health.follow(source.frame, name)
         positions = motor_positions(source) if source.valid else {}
-        stamp_ns = nanoseconds(source.header.stamp)
+        stamp_ns, target_ns = nanoseconds(source.header.stamp), nanoseconds(source.target_time)
         selected = self._arbitration.feed(
-            name,
-            positions,
-            source.active,
-            stamp_ns,
-            nanoseconds(source.target_time),
-            time.monotonic(),
+            name, positions, source.active, stamp_ns, target_ns, time.monotonic()
         )
         now = self._kit.now()
         message = MotorCommand(
@@ -134,6 +133,10 @@ class ArbiterNode(Node):
         self._show()
 
     def _show(self) -> None:
+        self._kit.health.values["face"] = face = self._arbitration.face
+        if face == OWN and not self._kit.health.warning:
+            self.get_logger().warning(OWN_IMAGE)
+        self._kit.health.warning = OWN_IMAGE if face == OWN else ""
         drivers = self._arbitration.drivers
         if drivers == self._shown:
             return

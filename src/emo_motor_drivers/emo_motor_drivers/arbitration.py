@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from emo_core.mimic.own_image import LOOKING, OWN, OwnImage
+from emo_core.mimic.own_image import NOBODY as NO_FACE
 from emo_core.robot.description import RobotDescription, Watchdog
 
 SPEECH, MIMIC, GAZE, MANUAL = "lipsync", "mimic", "gaze", "manual"
@@ -70,6 +72,7 @@ class Arbitration:
         hold_s: the mouth stays with lipsync this long after the last speech, so that a pause
             between words does not flicker.
         timeout_s: a source that was not heard for so long is gone.
+        own_image: whose face it is that mimic sees: the robot's own is not followed.
     """
 
     def __init__(
@@ -81,7 +84,9 @@ class Arbitration:
         fade_s: float = FADE_S,
         hold_s: float = HOLD_S,
         timeout_s: float = TIMEOUT_S,
+        own_image: OwnImage | None = None,
     ) -> None:
+        self._own_image = own_image
         self._groups = {name: _Group(tuple(motors)) for name, motors in groups.items()}
         self._sources = {name: _Source() for name in sources}
         self._neutral, self._watchdog = dict(neutral), watchdog
@@ -94,6 +99,11 @@ class Arbitration:
             name: (group.source, group.weights.get(group.source, 0.0))
             for name, group in self._groups.items()
         }
+
+    @property
+    def face(self) -> str:
+        """Whose face it is, in words: a state of `OwnImage`."""
+        return NO_FACE if self._own_image is None else self._own_image.state
 
     def feed(
         self,
@@ -118,6 +128,8 @@ class Arbitration:
             target_ns: when the face should look so.
             now_s: monotonic seconds.
         """
+        if self._own_image is not None:
+            positions, active = self._allowed(self._own_image, source, positions, active, now_s)
         state = self._sources[source]
         state.opinion = bool(positions)
         if positions:
@@ -146,6 +158,23 @@ class Arbitration:
         """Groups whose source is gone and that nobody else drives are at rest."""
         for name, group in self._groups.items():
             self._select(name, group, now_s)
+
+    def _allowed(
+        self,
+        own: OwnImage,
+        source: str,
+        positions: Mapping[str, float],
+        active: bool,
+        now_s: float,
+    ) -> tuple[Mapping[str, float], bool]:
+        """What a source that looks at a face may have, and whether it is active."""
+        if source == GAZE and own.state in (LOOKING, OWN):
+            return {}, False
+        if source != MIMIC:
+            return positions, active
+        if own.state == LOOKING and self._groups["eye"].source != MIMIC:
+            own.reset()  # somebody else moves the brows
+        return own.feed(positions, active, now_s)
 
     # -- who ---------------------------------------------------------------------------------
 
