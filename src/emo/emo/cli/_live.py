@@ -168,7 +168,6 @@ def _over(monitor: Monitor, started: float, recorded: set[str]) -> bool:
     """
     now = time.monotonic()
     problem = "; ".join(f"{name}: {text}" for name, text in monitor.errors.items())
-    ends = []
     for name, stream in monitor.streams.items():
         if stream.began is None:
             if now - started > START_S:
@@ -179,9 +178,9 @@ def _over(monitor: Monitor, started: float, recorded: set[str]) -> bool:
             raise EmoError(
                 f"no motor command of {name} for {STALL_S:.0f} s: {problem or 'see above'}"
             )
-        if stream.ended is None:
-            return False
-        ends.append(stream.ended)
+    ends = [s.ended for s in monitor.streams.values() if s.ended is not None]
+    if len(ends) < len(monitor.streams):
+        return False
     rested = now - max(ends)
     return rested > REST_S or (monitor.neutral and rested > 1.0 + LINGER_S)
 
