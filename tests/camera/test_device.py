@@ -1,4 +1,4 @@
-"""A camera that is unplugged, freezes, hangs, changes its mind; and OpenCV's own way to one."""
+"""A camera that is unplugged, freezes, hangs, changes its mind; and one on the network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from emo_core.camera import device as module
-from emo_core.camera.device import Device, Mode, Shot
+from emo_core.camera.device import Device, Shot
 from emo_core.camera.image import encode
+from emo_core.camera.opening import Mode
 from emo_core.errors import EmoError
 
 
@@ -190,14 +191,15 @@ def test_the_drivers_stamp_is_believed_where_it_can_be_true() -> None:
 
 
 class Stream(BaseHTTPRequestHandler):
-    """A network camera: motion JPEG, 25 pictures and then the line is cut."""
+    """A network camera: motion JPEG of two sizes, 25 pictures, and then the line is cut."""
 
     def do_GET(self) -> None:  # the name that http.server calls
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
         self.end_headers()
         for k in range(25):
-            picture = encode(np.full((48, 64, 3), 8 * k, np.uint8))
+            size = (48, 64, 3) if k < 12 else (120, 160, 3)
+            picture = encode(np.full(size, 8 * k, np.uint8))
             head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
             self.wfile.write(head.encode() + picture + b"\r\n")
             time.sleep(0.02)
@@ -206,7 +208,13 @@ class Stream(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_network_camera_through_opencv_is_lost_and_comes_back() -> None:
+def test_nobody_at_the_address() -> None:
+    reports = Reports()
+    with Device("http://127.0.0.1:9/video.mjpg", reports):
+        until(lambda: "Is it on, and the address right?" in reports.error)
+
+
+def test_a_network_camera_changes_its_size_is_lost_and_comes_back() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Stream)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     reports = Reports()
@@ -214,6 +222,7 @@ def test_a_network_camera_through_opencv_is_lost_and_comes_back() -> None:
         url = f"http://127.0.0.1:{server.server_address[1]}/video.mjpg"
         with Device(url, reports) as device:
             assert next_shot(device).image.shape == (48, 64, 3)
+            until(lambda: next_shot(device).image.shape == (120, 160, 3))
             until(lambda: "lost_device" in reports.kinds)
             last = device.newest(0.0)
             again = next_shot(device)

@@ -10,8 +10,9 @@ from sensor_msgs.msg import CompressedImage
 
 from emo_camera.outlet import Outlet
 from emo_camera.relay import Relay
-from emo_core.camera.device import Device, Mode
+from emo_core.camera.device import Device
 from emo_core.camera.image import JPEG_QUALITY, MAX_SIDE
+from emo_core.camera.opening import Mode
 from emo_core.camera.video import Video
 from emo_core.errors import EmoError
 from emo_nodekit.kit import Kit, placed

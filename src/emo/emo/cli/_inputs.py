@@ -124,7 +124,7 @@ def _check_camera(args: argparse.Namespace) -> None:
 
         Video(args.video).close()
         return
-    from emo_core.camera.device import Mode, open_device
+    from emo_core.camera.opening import Mode, open_device
 
     try:
         open_device(args.camera or CAMERA, Mode()).release()

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from emo_core.camera.device import Device, Mode
+from emo_core.camera.device import Device
 from emo_core.camera.image import decode, encode, fit
+from emo_core.camera.opening import Mode
 from emo_core.errors import EmoError
 from emo_core.robot.bench import Bench, Picture, RealClock
 from emo_core.robot.bus import make_bus

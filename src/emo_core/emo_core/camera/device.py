@@ -1,4 +1,4 @@
-"""A camera through OpenCV that may be unplugged at any time and comes back.
+"""A camera that may be unplugged at any time and comes back.
 
 A thread empties the driver's buffers, so that whoever asks gets the newest picture; the ones that
 nobody asked for are gone.
@@ -6,8 +6,6 @@ nobody asked for are gone.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ import cv2
 import numpy as np
 
 from emo_core.camera.image import Image
+from emo_core.camera.opening import Grabber, Mode, open_device
 from emo_core.errors import EmoError
 
 #: No picture for so long: the camera is gone, or hangs.
@@ -31,8 +30,6 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0
 _FAILURES = 5
 #: The driver's stamp is believed if it is no older than this.
 _MOST_AGE_S = 1.0
-#: Network cameras: to connect, and from picture to picture.
-_TIMEOUT_MS = 3000
 _STRIDE = 8
 
 
@@ -43,24 +40,6 @@ class Reports(Protocol):
     warning: str
 
     def fault(self, kind: str, text: str, count: int = 1) -> None: ...
-
-
-class Grabber(Protocol):
-    """What is needed of an open `cv2.VideoCapture`."""
-
-    def grab(self) -> bool: ...
-    def retrieve(self) -> tuple[bool, Any]: ...
-    def get(self, prop: int) -> float: ...
-    def release(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Mode:
-    """What a camera is asked for; it may give something else."""
-
-    width: int = 640
-    height: int = 480
-    fps: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -163,7 +142,7 @@ class Device:
                 if self._taken > before:
                     delay = FIRST_DELAY_S
                 if not self._ended.is_set():
-                    text = f"camera {self._name}: gives no pictures any more. Plug it in again"
+                    text = f"camera {self._name}: gives no pictures any more. Is it plugged in?"
                     self._reports.error = text
                     self._reports.fault("lost_device", f"{text}; next attempt in {delay:g} s")
             self._ended.wait(delay)
@@ -216,31 +195,3 @@ def _as_rgb(bgr: Any) -> Image:
     if bgr.ndim == 2 or bgr.shape[2] == 1:
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def open_device(name: str, mode: Mode) -> Grabber:
-    """An open camera. Raises OSError: there is none."""
-    cv2.setLogLevel(2)  # errors only: what is wrong is told by us
-    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")  # s; 10 without
-    if "://" in name:
-        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MS]
-        timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MS]
-        camera = cv2.VideoCapture(name, cv2.CAP_FFMPEG, timeouts)
-    elif name.startswith("/") and not os.path.exists(name):
-        raise OSError(f"camera {name}: no such device. Plug it in, or name another one")
-    else:
-        backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
-        camera = cv2.VideoCapture(int(name) if name.isdigit() else name, backend)
-    if not camera.isOpened():
-        camera.release()
-        raise OSError(
-            f"camera {name}: cannot be opened. Plug it in, end who else uses it, or name another "
-            "one (./emo doctor lists them)"
-        )
-    if "://" not in name:
-        # First the format: over USB 2 most cameras give 640 x 480 at 30 pictures/s only as MJPG.
-        camera.set(cv2.CAP_PROP_FOURCC, float(cv2.VideoWriter.fourcc(*"MJPG")))
-        camera.set(cv2.CAP_PROP_FRAME_WIDTH, mode.width)
-        camera.set(cv2.CAP_PROP_FRAME_HEIGHT, mode.height)
-        camera.set(cv2.CAP_PROP_FPS, mode.fps)
-    return camera
