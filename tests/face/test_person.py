@@ -177,6 +177,20 @@ def test_a_face_at_rest_on_request() -> None:
     assert sum(frame.captured is not None for frame in frames) == 1
 
 
+def test_a_person_named_while_in_view_is_gone_over_to() -> None:
+    room, face = Room(), face_of(1)
+    room.watch(showing(face, 2), 1.5)  # taken for rest
+    room.stream.expect(face)
+    frame = room.watch(showing(face, 2), 3.0)
+    np.testing.assert_allclose(moved(frame)[EYEBROWS, 1], 2, atol=0.25)
+    room.stream.expect(None)
+    room.watch(showing(face, 2), 1.0)
+    room.stream.expect(face_of(2))  # a mistake: she is not there
+    frame = room.watch(face, 4.0)
+    np.testing.assert_allclose(frame.static, face, atol=0.1)
+    assert longest_step(room.frames[20:]) < FASTEST
+
+
 def test_a_camera_that_stood_still_is_a_loss() -> None:
     room, face = Room(), face_of(1)
     room.watch(face, 1.5)

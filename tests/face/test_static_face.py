@@ -7,7 +7,7 @@ import pytest
 
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
-from emo_core.face.static_face import StaticCapture, save_static_face
+from emo_core.face.static_face import KeptFace, StaticCapture, save_static_face
 from emo_core.face.topology import LIPS
 from emo_core.face.tracking import load_face
 
@@ -67,3 +67,18 @@ def test_kept_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EmoError, match="--faces"):
         save_static_face(tmp_path / "file", "ada", canonical_face())
+
+
+def test_one_person_by_name(tmp_path: Path) -> None:
+    anna = KeptFace(str(tmp_path / "faces"), "anna")
+    assert anna.missing and anna.load() is None
+    assert "anna.npz" in anna.save(canonical_face())
+    assert not anna.missing
+    np.testing.assert_allclose(anna.load(), canonical_face(), atol=1e-4)
+    nobody = KeptFace("", "")
+    assert not nobody.missing and nobody.load() is None and nobody.path is None
+    assert "no person" in nobody.save(canonical_face())
+    with pytest.raises(EmoError, match="'anna'"):
+        KeptFace("", "anna")
+    with pytest.raises(EmoError, match="no name"):
+        KeptFace(str(tmp_path), "../anna")
