@@ -39,8 +39,9 @@ def run(args: argparse.Namespace) -> int:
     command = [*mkdocs, "build", "--strict", "--site-dir", str(site.resolve())]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
-        wrong = [line for line in done.stderr.splitlines() if not line.startswith("INFO")]
-        print("\n".join(wrong), file=sys.stderr)
+        lines = done.stderr.splitlines()
+        wrong = [line for line in lines if line.startswith(("WARNING", "ERROR"))]
+        print("\n".join(wrong or lines), file=sys.stderr)
         raise EmoError("the site was not built: mend the pages named above")
     print(site)
     return 0
