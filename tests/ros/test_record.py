@@ -25,7 +25,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from emo import replay, ros_domain
+from emo import consumed, replay, ros_domain
 from emo.composed import Composed
 from emo.graph import build_graph
 from emo.options import GraphOptions
@@ -135,7 +135,7 @@ def again(
 ) -> replay.Results:
     chosen = replay.plan(bag, replay.recorded_options(bag), start, "")
     results = replay.Results(bag, chosen, folder)
-    replay.run(chosen, replay.inputs(bag, chosen), bag.types, results, rate, lambda: False)
+    replay.run(chosen, replay.inputs(bag, chosen), bag, results, rate, lambda: False)
     results.close()
     return results
 
@@ -213,7 +213,7 @@ def test_another_configuration_is_told_apart(speech: Bag) -> None:
     chosen = replay.plan(speech, options, "", "")
     results = replay.Results(speech, chosen, None)
     messages = replay.inputs(speech, chosen)
-    replay.run(chosen, messages, speech.types, results, 0.0, lambda: False)
+    replay.run(chosen, messages, speech, results, 0.0, lambda: False)
     outcome = compared(speech, results)
     assert outcome.different > 30 and not outcome.same
     assert outcome.first.endswith("differs in positions")
@@ -373,3 +373,31 @@ def test_a_recording_is_shown_on_the_robot_as_if_it_happened_now(
     again = np.array([[float(row[name]) for name in recorded[0].names] for row in rows])
     np.testing.assert_allclose(again, [c.positions for c in recorded], atol=1e-6)
     assert "lipsync" in (tmp_path / "sent.csv").read_text()
+
+
+@pytest.mark.parametrize("lost", [{5}, {0}, {20, 21, 22}, set(range(30, 62)), {0, 1, 41}])
+def test_what_a_queue_lost_is_lost_again(speech: Bag, tmp_path: Path, lost: set[int]) -> None:
+    """A run whose first node did not get some chunks, and one whose second node lost features."""
+    for number, topic in enumerate(("audio", "speech_features")):
+        chosen = replay.plan(speech, replay.recorded_options(speech), "", "")
+        stamps = [consumed.stamp_ns(raw) for raw in speech.messages([f"/{topic}"])]
+        shifted = {each + 3 * number for each in lost}  # features: not those before any frame
+        gone = {f"/{topic}": {stamps[i] for i in shifted}}
+        folder = tmp_path / topic
+        results = replay.Results(speech, chosen, folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(replay, "unread", lambda bag, place, gone=gone: gone)
+            replay.run(chosen, replay.inputs(speech, chosen), speech, results, 0.0, lambda: False)
+        results.close()
+        overloaded = Bag(folder)
+        outcome = compared(overloaded, again(overloaded))
+        assert outcome == replay.Outcome(equal=len(overloaded.log_ns["/lipsync/motor_command"]))
+
+
+def test_nothing_is_taken_for_lost_in_a_good_run(speech: Bag, seen: Bag) -> None:
+    assert not any(consumed.unread(speech, "/").values())
+    lost = consumed.unread(seen, "/")
+    images = lost.pop("/image/compressed")  # a busy machine leaves some out
+    tracked = {consumed.stamp_ns(raw) for raw in seen.messages(["/mimic/landmarks"])}
+    assert len(images) + len(tracked) == len(seen.log_ns["/image/compressed"])
+    assert not any(lost.values())

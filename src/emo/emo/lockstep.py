@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 from emo_core.errors import EmoError
+from emo_nodekit.messages import nanoseconds
 
 #: A message that was published and does not arrive for so long is lost.
 LOST_S = 5.0
@@ -30,11 +31,17 @@ class Lockstep:
         sources: nodes that publish from outside.
         nodes: in the order in which messages pass them; they must not spin elsewhere.
         tap: called with (topic, message) for everything that `nodes` publish.
+        lost: topic -> stamps (ns) of messages that get lost on their way to the next node.
     """
 
     def __init__(
-        self, sources: Sequence[Node], nodes: Sequence[Node], tap: Callable[[str, Any], None]
+        self,
+        sources: Sequence[Node],
+        nodes: Sequence[Node],
+        tap: Callable[[str, Any], None],
+        lost: Mapping[str, Collection[int]],
     ) -> None:
+        self._lost = lost
         self._sent: dict[str, int] = {}
         self._handled: dict[str, int] = {}
         for node in (*sources, *nodes):
@@ -94,10 +101,15 @@ class Lockstep:
         any_taken = False
         for topic, subscription, takes_two in self._subscriptions:
             while self._missing(topic) > 0 and (taken := _taken(subscription)) is not None:
-                subscription.callback(*(taken if takes_two else taken[:1]))
+                if not self._is_lost(topic, taken[0]):
+                    subscription.callback(*(taken if takes_two else taken[:1]))
                 self._handled[topic] = self._handled.get(topic, 0) + 1
                 any_taken = True
         return any_taken
+
+    def _is_lost(self, topic: str, message: Any) -> bool:
+        lost = self._lost.get(topic)
+        return bool(lost) and nanoseconds(message.header.stamp) in lost
 
 
 def _taken(subscription: Subscription) -> tuple[Any, Any] | None:

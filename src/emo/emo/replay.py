@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from emo.consumed import unread
 from emo.graph import Process, build_graph
 from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
 from emo_core.bag import Bag, BagWriter, Raw, Topic
@@ -36,8 +37,6 @@ READERS: dict[str, dict[str, str]] = {
 COMMANDS = {pipeline: f"{pipeline}/motor_command" for pipeline in READERS}
 #: Its human landmarks, as they come to the robot.
 LANDMARKS = {LIPSYNC: "lipsync/landmarks", MIMIC: "mimic/predicted"}
-#: Of each consumed image, its landmarks have the stamp: the tracker leaves out what comes too fast.
-_CONSUMED_BY_STAMP = {"image/compressed": "mimic/landmarks"}
 
 
 @dataclass(frozen=True)
@@ -181,24 +180,8 @@ def _is(entry: Process, executable: str, pipeline: str) -> bool:
 
 
 def inputs(bag: Bag, chosen: Plan) -> Iterable[Raw]:
-    """The messages to feed, in their order: those that the recorded run worked on."""
-    topics = [chosen.name(topic) for topic in chosen.fed.values()]
-    stamps: dict[str, set[tuple[int, int]]] = {}
-    for topic in chosen.fed.values():
-        followed = chosen.name(_CONSUMED_BY_STAMP.get(topic, ""))
-        if topic in _CONSUMED_BY_STAMP and followed in bag.types:
-            stamps[chosen.name(topic)] = {_stamp(raw) for raw in bag.messages([followed])}
-    for raw in bag.messages(topics):
-        used = stamps.get(raw.topic)
-        if used is None or _stamp(raw) in used:
-            yield raw
-
-
-def _stamp(raw: Raw) -> tuple[int, int]:
-    """header.stamp of a message that begins with a header: right after the four bytes of CDR."""
-    order = "little" if raw.data[1] & 1 else "big"
-    head = raw.data[4:12]
-    return int.from_bytes(head[:4], order, signed=True), int.from_bytes(head[4:], order)
+    """The messages to feed, in their order."""
+    return bag.messages([chosen.name(topic) for topic in chosen.fed.values()])
 
 
 def prefixes() -> list[Path]:
@@ -343,7 +326,7 @@ class Results:
 def run(
     chosen: Plan,
     messages: Iterable[Raw],
-    types: Mapping[str, str],
+    bag: Bag,
     results: Results,
     rate: float,
     stopped: Callable[[], bool],
@@ -351,7 +334,7 @@ def run(
     """Feed the messages to the nodes and wait until everything is handled.
 
     Args:
-        types: topic -> type, as in `Bag.types`.
+        bag: where they come from, which tells what the recorded run lost on its way.
         results: takes what is fed, and what the nodes publish.
         rate: times real time; 0: as fast as the nodes can.
         stopped: whether to end early.
@@ -376,9 +359,9 @@ def run(
         stack.push(composed)  # ended with it; its own threads are not started
         publishers = {}
         for topic in chosen.fed.values():
-            kind = message_class(types[chosen.name(topic)])
+            kind = message_class(bag.types[chosen.name(topic)])
             publishers[chosen.name(topic)] = feeder.create_publisher(kind, topic, qos.STREAM)
-        lockstep = Lockstep([feeder], composed.nodes, results.add)
+        lockstep = Lockstep([feeder], composed.nodes, results.add, unread(bag, chosen.name("")))
         _await_listeners(publishers.values(), stopped)
         started, first_ns = time.monotonic(), None
         for raw in messages:

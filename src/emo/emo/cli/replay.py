@@ -180,7 +180,7 @@ def _replay(
         results = replay.Results(bag, chosen, out and out / "bag")
         try:
             messages = replay.inputs(bag, chosen)
-            seconds = replay.run(chosen, messages, bag.types, results, args.rate, stop.is_set)
+            seconds = replay.run(chosen, messages, bag, results, args.rate, stop.is_set)
         finally:
             rclpy.try_shutdown()
             results.close()
