@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emo_core.camera.image import MAX_SIDE, as_received, decode, encode, fit, to_rgb
@@ -19,6 +19,7 @@ def scene(width: int, height: int) -> np.ndarray:
     return picture
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4000), st.integers(1, 4000))
 def test_long_sides_end_at_the_limit_in_proportion(width: int, height: int) -> None:
     small = fit(np.zeros((height, width, 3), np.uint8))
