@@ -9,7 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emo_core.mimic.own_image import AGAIN_S, LOOK_S, LOOKING, NOBODY, OTHER, OWN, OwnImage
+from emo_core.mimic.own_image import (
+    AGAIN_S,
+    LOOK_S,
+    LOOKING,
+    LOOKS,
+    NOBODY,
+    OTHER,
+    OWN,
+    OwnImage,
+)
 from emo_core.mimic.pipeline import Mimic
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.safety import SafetyLayer
@@ -17,6 +26,8 @@ from emo_core.robot.sim.render import Renderer
 from emo_core.robot.sim.servos import SimulatedServos
 
 START_S = 100.0
+#: Enough to be sure of either.
+SURE_S = LOOKS * LOOK_S + 0.3
 Seen = Callable[[float], "np.ndarray | None"]
 
 
@@ -87,7 +98,7 @@ def test_its_own_image_is_not_followed(
     robot: RobotDescription, lag_s: float, gain: float, fps: float
 ) -> None:
     scene = Scene(robot, lag_s, gain)
-    assert scene.run(2.0 * LOOK_S + 0.2, fps=fps) == OWN
+    assert scene.run(SURE_S, fps=fps) == OWN
     assert OTHER not in scene.states
     away = np.abs(np.array(scene.poses) - robot.neutral)
     assert away.max() < 0.26  # the greeting, and nothing more
@@ -110,11 +121,22 @@ def test_others_are_followed_after_one_greeting(robot: RobotDescription) -> None
     for seed in range(60):
         scene = Scene(robot, seed=seed)
         face = expressive(robot, seed)
-        assert scene.run(2.0 * LOOK_S + 0.5, face) == OTHER
+        assert scene.run(SURE_S, face) == OTHER
         looks.append(scene.states.count(LOOKING))
         expected = face(scene.now - START_S)
         np.testing.assert_allclose(scene.poses[-1], np.clip(expected, 0, 1), atol=0.1)
     assert np.median(looks) <= LOOK_S * 30 + 1
+
+
+def test_a_look_with_images_missing_is_begun_again_but_not_for_ever(
+    robot: RobotDescription,
+) -> None:
+    scene = Scene(robot)
+    scene.run(0.2)
+    scene.now += 0.2  # the machine was busy
+    assert scene.run(SURE_S + LOOK_S) == OWN
+    slow = Scene(robot)
+    assert slow.run(8.0, expressive(robot, 2), fps=5.0) == OTHER
 
 
 def test_who_answers_the_greeting_is_not_the_own_image(robot: RobotDescription) -> None:
@@ -133,19 +155,19 @@ def test_nothing_jumps_when_a_face_is_taken_up(robot: RobotDescription) -> None:
 
 def test_somebody_who_comes_instead_is_taken_up_again(robot: RobotDescription) -> None:
     scene = Scene(robot)
-    assert scene.run(2.0) == OWN
+    assert scene.run(SURE_S) == OWN
     assert scene.run(0.5, lambda time: None) == NOBODY
     assert scene.run(1.5, expressive(robot, 3)) == OTHER
     # The mirror again, after the face was away for long enough.
     scene.run(4.0, lambda time: None)
-    assert scene.run(2.0) == OWN
+    assert scene.run(SURE_S) == OWN
 
 
 def test_an_image_that_begins_to_move_by_itself_is_looked_at_again(
     robot: RobotDescription,
 ) -> None:
     scene = Scene(robot)
-    scene.run(2.0 + AGAIN_S)
+    scene.run(SURE_S + AGAIN_S)
     before = len(scene.states)
     assert scene.run(4.0, lambda time: robot.neutral + 0.3 * (np.sin(2.0 * time) > 0)) == OTHER
     assert LOOKING in scene.states[before:]

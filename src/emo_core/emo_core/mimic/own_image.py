@@ -6,7 +6,7 @@ motion comes back as it was sent, a fixed time later, and so can be told from an
 and Mittelstaedt 1950: the efference copy). While it mimics, though, all that it sends is what it
 saw: nothing can be learned from that. So it first does something by itself. It greets a new face
 with a raise of its brows and keeps still otherwise; a face whose brows do likewise at once is
-greeted again, and if they do so again it is its own.
+greeted again, and one that has done so three times is its own.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ LOOK_S = STILL_S + GREETING_S + float(LAGS_S[-1])
 #: An image of the greeting comes within this time, s, has this share of its size at least (and at
 #: most), and explains this share of what the brows did meanwhile. docs/mimic.md tells how well that
 #: divides the robot's own image, before a camera that shakes, from people who pull faces.
-SOON_S, SIZE, EXPLAINED = 0.305, (0.4, 2.0), 0.12
+SOON_S, SIZE, EXPLAINED = 0.305, (0.35, 2.0), 0.06
 #: So many looks before a face is taken for the robot's own; one may do for another's.
-LOOKS = 2
-#: With fewer frames than these in a look nothing can be told.
-ENOUGH = 8
+LOOKS = 3
+#: With fewer frames than these in a look, or none for so long (s), nothing can be told: it is begun
+#: again, so many times at most.
+ENOUGH, GAP_S, TRIES = 8, 0.15, 3
 #: From the greeting to what the face shows meanwhile, s.
 EASE_S = 0.3
 #: Who was away for so long is greeted again; the robot's own image, as soon as it is lost; s.
@@ -72,6 +73,7 @@ class OwnImage:
         self._limits = {m.name: m.limits for m in robot.motors}
         self._neutral = {m.name: m.neutral for m in robot.motors}
         self._looks: list[list[tuple[float, Array]]] = []  # of each, what was seen when
+        self._tries = 0
         self._raise: dict[str, float] = {}
         self._recent: deque[tuple[float, Array]] = deque()
         self.reset()
@@ -125,7 +127,7 @@ class OwnImage:
     def _look(self, held: dict[str, float], now_s: float) -> None:
         """Keep still, with `held` as it is, and greet."""
         if self.state != LOOKING:
-            self._looks = []
+            self._looks, self._tries = [], 0
         self.state, self._began_s, self._held = LOOKING, now_s, held
         self._looks.append([])
         self._raise = {}
@@ -156,6 +158,11 @@ class OwnImage:
         return out
 
     def _judge(self, now_s: float) -> None:
+        if self._disturbed() and self._tries < TRIES:
+            self._tries += 1
+            self._looks.pop()
+            self._look(self._held, now_s)
+            return
         own = self._came_back()
         if own and len(self._looks) < LOOKS:
             self._look(self._held, now_s)
@@ -166,13 +173,18 @@ class OwnImage:
         self._judged_s, self._since_s = now_s, math.inf
         self._recent.clear()
 
+    def _disturbed(self) -> bool:
+        """Whether too little was seen in the last look."""
+        times = [0.0, *(time for time, values in self._looks[-1] if np.isfinite(values).all())]
+        return len(times) <= ENOUGH or float(np.diff(times).max()) > GAP_S
+
     def _came_back(self) -> bool:
         """Whether in all looks the face did, so much later, what the robot had done."""
         heights = np.array(list(self._raise.values()))
         looks = []
         for frames in self._looks:
             good = [(time_s, values) for time_s, values in frames if np.isfinite(values).all()]
-            if len(good) < ENOUGH:
+            if not good:
                 return False
             times = np.array([time_s for time_s, _ in good])
             looks.append((times, _without_drift(times, np.stack([values for _, values in good]))))
