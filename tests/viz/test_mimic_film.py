@@ -91,3 +91,12 @@ def test_a_film_that_tells_no_time_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "person.mp4", (64, 64), PERSON_FPS)
     with pytest.raises(EmoError, match="does not say when it began"):
         side_by_side(tmp_path / "person.mp4", tmp_path / "person.mp4", 0.0, tmp_path / "out.mp4")
+
+
+def test_a_film_that_was_not_finished_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "person.mp4", (64, 64), PERSON_FPS)
+    cut = tmp_path / "robot.mp4"
+    start = (tmp_path / "person.mp4").read_bytes()[:32]
+    cut.write_bytes(start + b"\0\0\x10\0mdat" + bytes(4088))  # what a killed writer leaves
+    with pytest.raises(EmoError, match=r"robot\.mp4 .*damaged"):
+        side_by_side(tmp_path / "person.mp4", cut, 0.0, tmp_path / "out.mp4")

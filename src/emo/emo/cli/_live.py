@@ -212,12 +212,16 @@ def _film(options: GraphOptions) -> None:
     video = inputs.recordings(options).get(MIMIC)
     if video is None or not (folder / "robot.mp4").exists():
         return
+    from emo.bootstrap import say
     from emo.latency import first_stamp
     from emo_core.viz.mimic_film import side_by_side
 
     start_s = first_stamp(folder / "latency.csv", MIMIC)
-    with whole_file(folder / "mimic.mp4") as part:
-        side_by_side(Path(video), folder / "robot.mp4", start_s, part)
+    try:
+        with whole_file(folder / "mimic.mp4") as part:
+            side_by_side(Path(video), folder / "robot.mp4", start_s, part)
+    except EmoError as error:  # the view was killed over its film, say: all else is there
+        say(f"no mimic.mp4: {error}")
 
 
 def report(options: GraphOptions, figures: dict[str, dict[str, Any]], as_json: bool) -> None:

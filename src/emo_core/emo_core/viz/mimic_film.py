@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import av.error
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from emo_core.camera.video import Video
 from emo_core.errors import EmoError
 from emo_core.face.stream import FaceStream, Seen
 from emo_core.face.tracking import FaceTracker, VideoFile
+from emo_core.media import reason
 from emo_core.rates import SAMPLE_RATE
 from emo_core.viz import draw
 from emo_core.viz.draw import Image
@@ -40,10 +42,13 @@ def begun_at(film: Path) -> float:
     """When a film began, in s.
 
     Raises:
-        EmoError: it does not say so.
+        EmoError: it does not say so, or it is no whole film.
     """
-    with av.open(str(film)) as container:
-        found = _BEGUN.search(container.metadata.get("comment", ""))
+    try:
+        with av.open(str(film)) as container:
+            found = _BEGUN.search(container.metadata.get("comment", ""))
+    except (av.error.FFmpegError, OSError) as error:
+        raise EmoError(f"cannot read {film} ({reason(error)}): it is damaged") from None
     if found is None:
         raise EmoError(f"{film} does not say when it began: give the robot.mp4 of a run")
     return float(found[1])
