@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ from emo_core.camera import device as device_module
 from emo_core.camera.bench import camera_bench
 from emo_core.errors import EmoError
 from emo_core.face.topology import ROBOT_LANDMARKS
-from emo_core.robot import babbling
-from emo_core.robot.babbling import Babble, look_through
+from emo_core.robot import babbling, calibration, looking
+from emo_core.robot.babbling import Babble
 from emo_core.robot.bus import ServoBus
 from emo_core.robot.buses.fake import FakeLine, FakeServos
 from emo_core.robot.buses.fake_lx import FakeLx
 from emo_core.robot.buses.lx import LxBus
-from emo_core.robot.calibration import calibrate
 from emo_core.robot.description import RobotDescription
+from emo_core.robot.looking import look_through
 from emo_core.robot.sim.render import Renderer
 from emo_core.robot.sim.skin import Skin
 
@@ -95,7 +96,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[RobotDescription
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Babbling of few poses with few looks."""
     monkeypatch.setattr(babbling, "_REST_POSES", 2)
-    monkeypatch.setattr(babbling, "LOOKS", 3)
+    monkeypatch.setattr(looking, "LOOKS", 3)
     monkeypatch.setattr(babbling, "STRETCH", 2)
 
 
@@ -144,14 +145,13 @@ def test_a_camera_that_is_lost_lets_the_robot_go_and_babbling_goes_on_later(
     assert data.frames() == {"eye": 3, "mouth": 3}
 
 
-@pytest.mark.slow
-def test_calibration_before_a_camera(room: Callable[..., Room]) -> None:
-    whole = RobotDescription.load("lx_fake")
+def three_motors(whole: RobotDescription) -> RobotDescription:
+    """The robot with brow, corner of the mouth and jaw only, so that stepping them is soon done."""
     keep = [whole.names.index(name) for name in ("brow_right", "corner_out_left", "jaw")]
     assert whole.simulator is not None
     servos, skin = whole.simulator.servos, whole.simulator.skin
     regions = [replace(r, motor=keep.index(r.motor)) for r in skin.regions if r.motor in keep]
-    robot = replace(
+    return replace(
         whole,
         motors=tuple(replace(whole.motors[n], latency_s=0.0) for n in keep),
         interlocks=(),
@@ -161,14 +161,28 @@ def test_calibration_before_a_camera(room: Callable[..., Room]) -> None:
             skin=replace(skin, regions=tuple(regions)),
         ),
     )
+
+
+@pytest.mark.slow
+def test_calibration_before_a_camera(
+    emo: Callable[..., Any],
+    room: Callable[..., Room],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    robot = three_motors(RobotDescription.load("lx_fake"))
     there = room(robot)
-    with camera_bench(robot, "0") as bench:
-        found = calibrate(bench, steps=16)
-    assert not found.faults
-    assert [finding.servo for finding in found.findings] == ["moves"] * 3
-    assert [finding.way for finding in found.findings] == ["as described"] * 3
-    assert [finding.where for finding in found.findings] == ["brow", "lips", "lips"]
-    assert np.isfinite(found.camera_late_s)  # measured at the servos, which tell where they are
+    monkeypatch.setattr(RobotDescription, "load", lambda _: robot)
+    monkeypatch.setattr(calibration, "calibrate", partial(calibration.calibrate, steps=16))
+    done = emo("calibrate", "--camera", "0", "-o", tmp_path / "calibrated.yaml", "--json")
+    assert done.status == 0, done.err
+    report = json.loads(done.out)
+    motors = report["motors"]
+    assert [motor["servo"] for motor in motors] == ["moves"] * 3
+    assert [motor["way"] for motor in motors] == ["as described"] * 3
+    assert [motor["where"] for motor in motors] == ["brow", "lips", "lips"]
+    assert report["camera_latency_ms"] is not None  # the servos tell where they are
+    assert "extends:" in (tmp_path / "calibrated.yaml").read_text()
     assert not there.servos.on.any()
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from emo_core.errors import EmoError
-from emo_core.robot import babbling
-from emo_core.robot.babbling import babble, compare, look_at, prepared, random_poses, see
+from emo_core.robot import babbling, looking
+from emo_core.robot.babbling import babble, compare, random_poses
 from emo_core.robot.description import RobotDescription
+from emo_core.robot.looking import look_at, prepared, see
 from emo_core.robot.sim.render import Renderer
 
 
@@ -38,7 +39,7 @@ def test_what_was_interrupted_goes_on_and_comes_out_the_same(
     sim: RobotDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(babbling, "STRETCH", 3)
-    monkeypatch.setattr(babbling, "LOOKS", 2)
+    monkeypatch.setattr(looking, "LOOKS", 2)
     monkeypatch.setattr(babbling, "_REST_POSES", 2)
     whole = babble(sim, frames=5, seed=2)
 

@@ -120,7 +120,10 @@ class CameraNode(Node):
             self._out.publish(shot.image, self._pacer.stamp(self._pacer.elapsed() - age))
             missed = 0 if expected is None else shot.number - expected
             if missed:
-                self._kit.health.fault("skipped", f"camera: {missed} images were too many", missed)
+                text = (
+                    f"camera: {missed} images came while this machine was busy, and were left out"
+                )
+                self._kit.health.fault("skipped", text, missed)
             expected = shot.number + 1
 
     def _pass_on(self, message: Message) -> None:

@@ -21,8 +21,8 @@ from emo.cli import add_json, add_robot
 from emo.cli._bench import add_camera, has_camera, real_bench
 
 if TYPE_CHECKING:
-    from emo_core.robot.babbling import Look
     from emo_core.robot.description import RobotDescription
+    from emo_core.robot.looking import Look
 
 QUIET_NATIVE = True
 
@@ -54,8 +54,9 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from emo_core.errors import EmoError
-    from emo_core.robot.babbling import DEFAULT_FRAMES, DEFAULT_PREPROCESS, babble, default_path
+    from emo_core.robot.babbling import DEFAULT_FRAMES, babble, default_path
     from emo_core.robot.description import RobotDescription
+    from emo_core.robot.looking import DEFAULT_PREPROCESS
 
     robot = RobotDescription.load(args.robot)
     if args.frames is not None and args.frames < 1:
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _looking(args: argparse.Namespace, robot: RobotDescription) -> Iterator[Look]:
-    from emo_core.robot.babbling import look_at, look_through
+    from emo_core.robot.looking import look_at, look_through
 
     if not has_camera(args, robot):
         yield look_at
@@ -109,7 +110,8 @@ def _looking(args: argparse.Namespace, robot: RobotDescription) -> Iterator[Look
 def _compare(args: argparse.Namespace, robot: RobotDescription) -> int:
     from tqdm import tqdm
 
-    from emo_core.robot.babbling import PREPROCESSES, compare
+    from emo_core.robot.babbling import compare
+    from emo_core.robot.looking import PREPROCESSES
 
     frames = args.frames or 60
     total = 2 * frames * len(PREPROCESSES)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from emo_core.errors import EmoError
 from emo_core.evaluation.inverse import rounded
 from emo_core.face.topology import OUTER_EYE_CORNERS, ROBOT_LANDMARKS
-from emo_core.robot.babbling import Babble, see
+from emo_core.robot.babbling import Babble
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.inverse_model import InverseModel
+from emo_core.robot.looking import see
 from emo_core.robot.pairs import Split
 from emo_core.robot.sim.skin import Skin
 
