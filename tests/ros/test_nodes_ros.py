@@ -6,6 +6,7 @@ import array
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from emo import ros_domain
 from emo_audio2landmark.audio2landmark import Audio2LandmarkNode
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
+from emo_core.face.tracking import VideoFile
 from emo_core.robot.bus import BusError, Telemetry
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.servos import SimBus
@@ -48,6 +50,7 @@ from emo_nodekit import qos
 from emo_nodekit.messages import floats, nanoseconds, stamp
 from emo_nodekit.running import Spinner
 from emo_normalization.normalization import NormalizationNode
+from emo_sim import robot_view
 from emo_sim.robot_view import RobotViewNode
 from emo_speech_features.speech_features import SpeechFeaturesNode
 
@@ -548,6 +551,26 @@ def test_the_view_survives_bad_joint_states(running: Running) -> None:
     publisher.publish(JointState(name=["jaw"], position=[]))
     publisher.publish(JointState(name=["jaw"], position=[NAN]))
     until(lambda: faults(node).get("bad_messages") == 2)
+
+
+def test_a_view_that_lags_behind_ends_its_film_early_but_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(robot_view, "FINISH_S", 0.1)
+    node = RobotViewNode(parameters={"trace_dir": str(tmp_path), "sound": False})
+    for second in range(600):  # ten minutes to draw
+        radians = JointState(name=["jaw"], position=[0.1])
+        radians.header.stamp = stamp((1000 + second) * 10**9)
+        node._on_joints(radians)
+    begin = Gaze()
+    begin.header.stamp = stamp(1000 * 10**9)
+    node._on_gaze(begin)
+    until(lambda: node._film is not None and node._film.next_ns is not None)
+    node.stop()
+    node.destroy_node()
+    with VideoFile(tmp_path / "robot.mp4") as film:
+        frames = sum(1 for _ in film.frames())
+    assert 0 < frames < 599 * 25
 
 
 def write_wav(path: Any, samples: np.ndarray) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,9 @@ PARAMETERS = (
     Parameter("record", "robot.mp4", "file in trace_dir for picture and sound; empty: none"),
     Parameter("sound", True, "whether there will be sound: the film has a track for it"),
 )
+
+#: Drawing what is left takes no longer than this: whoever ends the process has patience for 10 s.
+FINISH_S = 7.0
 
 
 class RobotViewNode(Node):
@@ -61,7 +66,7 @@ class RobotViewNode(Node):
         self._web = Web(port) if port else None
         self._sound: queue.SimpleQueue[tuple[np.ndarray, int]] = queue.SimpleQueue()
         self._image_ns: int | None = None  # when the first image was taken
-        self._ended = threading.Event()
+        self._ended, self._until_s = threading.Event(), math.inf
         self._publisher = self.create_publisher(Image, "sim/image", qos.IMAGE)
         self._thread = threading.Thread(target=self._work, name="robot_view", daemon=True)
         self._thread.start()
@@ -70,9 +75,10 @@ class RobotViewNode(Node):
         self._kit.subscribe(JointState, "joint_states", self._on_joints, qos.STATES)
 
     def stop(self) -> None:
-        """Draw what is left and finish the film."""
+        """Draw what is left, as far as there is time, and finish the film."""
+        self._until_s = time.monotonic() + FINISH_S
         self._ended.set()
-        self._thread.join(timeout=10.0)
+        self._thread.join()
         if self._web is not None:
             self._web.close()
 
@@ -99,6 +105,8 @@ class RobotViewNode(Node):
         shown_ns = 0
         while True:
             last = self._ended.is_set()
+            if last and time.monotonic() > self._until_s:  # the film ends early, but whole
+                break
             try:
                 drawn = self._next(shown_ns)
             except EmoError as error:  # the disk is full: the picture goes on, the film does not
