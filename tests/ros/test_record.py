@@ -29,6 +29,7 @@ from emo import consumed, replay, ros_domain
 from emo.composed import Composed
 from emo.graph import build_graph
 from emo.options import GraphOptions
+from emo.outcome import Outcome, outcome
 from emo_core.audio.sources import load_audio
 from emo_core.bag import Bag, BagWriter, complete
 from emo_core.errors import EmoError
@@ -140,10 +141,10 @@ def again(
     return results
 
 
-def compared(bag: Bag, results: replay.Results) -> replay.Outcome:
+def compared(bag: Bag, results: replay.Results) -> Outcome:
     (topic,) = results.commands
     recorded = [bag.decode(raw) for raw in bag.messages([topic])]
-    return replay.outcome(recorded, results.commands[topic])
+    return outcome(recorded, results.commands[topic])
 
 
 def test_a_recording_holds_every_message_of_the_graph(speech: Bag) -> None:
@@ -167,9 +168,9 @@ def test_a_recording_holds_every_message_of_the_graph(speech: Bag) -> None:
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 @pytest.mark.parametrize("start", ["", "lipsync/landmarks"])
 def test_replayed_speech_is_equal_bit_for_bit(speech: Bag, start: str, rate: float) -> None:
-    outcome = compared(speech, again(speech, start, rate))
-    assert outcome == replay.Outcome(equal=51)
-    assert outcome.same
+    result = compared(speech, again(speech, start, rate))
+    assert result == Outcome(equal=51)
+    assert result.same
 
 
 @pytest.mark.parametrize("start", ["", "mimic/predicted"])
@@ -177,8 +178,8 @@ def test_replayed_mimicry_is_equal_bit_for_bit(seen: Bag, start: str) -> None:
     commands = [seen.decode(raw) for raw in seen.messages(["/mimic/motor_command"])]
     moving = np.array([c.positions for c in commands if len(c.positions)])
     assert len(moving) > 30 and np.ptp(moving, axis=0).max() > 0.1, "a face that moves"
-    outcome = compared(seen, again(seen, start))
-    assert outcome == replay.Outcome(equal=len(commands))
+    result = compared(seen, again(seen, start))
+    assert result == Outcome(equal=len(commands))
 
 
 def test_only_images_that_were_tracked_are_fed_again(seen: Bag, tmp_path: Path) -> None:
@@ -195,15 +196,15 @@ def test_only_images_that_were_tracked_are_fed_again(seen: Bag, tmp_path: Path) 
     crowded = Bag(tmp_path / "bag")
     images = len(seen.log_ns["/image/compressed"])
     assert len(crowded.log_ns["/image/compressed"]) == 2 * images
-    outcome = compared(crowded, again(crowded))
-    assert outcome.same and outcome.equal == len(seen.log_ns["/mimic/motor_command"])
+    result = compared(crowded, again(crowded))
+    assert result.same and result.equal == len(seen.log_ns["/mimic/motor_command"])
 
 
 def test_a_replay_is_itself_a_recording(speech: Bag, tmp_path: Path) -> None:
     again(speech, folder=tmp_path / "first")
     first = Bag(tmp_path / "first")
-    outcome = compared(first, again(first, folder=tmp_path / "second"))
-    assert outcome == replay.Outcome(equal=51)
+    result = compared(first, again(first, folder=tmp_path / "second"))
+    assert result == Outcome(equal=51)
     second = Bag(tmp_path / "second")
     assert [raw[:4] for raw in first.messages()] == [raw[:4] for raw in second.messages()]
 
@@ -214,9 +215,25 @@ def test_another_configuration_is_told_apart(speech: Bag) -> None:
     results = replay.Results(speech, chosen, None)
     messages = replay.inputs(speech, chosen)
     replay.run(chosen, messages, speech, results, 0.0, lambda: False)
-    outcome = compared(speech, results)
-    assert outcome.different > 30 and not outcome.same
-    assert outcome.first.endswith("differs in positions")
+    result = compared(speech, results)
+    assert result.different > 30 and not result.same
+    assert result.first.endswith("differs in positions")
+
+
+def test_why_a_replay_may_differ(speech: Bag, tmp_path: Path) -> None:
+    chosen = replay.plan(speech, replay.recorded_options(speech), "", "")
+    assert replay.reasons(speech, chosen) == []
+    models = json.loads(speech.info["models"])
+    models["audio2landmark_full/model.onnx"] = "another"
+    info = {**speech.info, "models": json.dumps(models), "code": "another"}
+    writer = BagWriter(tmp_path / "bag", info)
+    for raw in speech.messages(["/audio"]):
+        writer.write(speech.topic(raw.topic), *raw[1:])
+    writer.close()
+    assert replay.reasons(Bag(tmp_path / "bag"), chosen) == [
+        "models changed since: audio2landmark_full/model.onnx",
+        "the code of emo_core changed since",
+    ]
 
 
 def test_what_cannot_be_replayed_is_one_line(speech: Bag, tmp_path: Path) -> None:
@@ -390,8 +407,8 @@ def test_what_a_queue_lost_is_lost_again(speech: Bag, tmp_path: Path, lost: set[
             replay.run(chosen, replay.inputs(speech, chosen), speech, results, 0.0, lambda: False)
         results.close()
         overloaded = Bag(folder)
-        outcome = compared(overloaded, again(overloaded))
-        assert outcome == replay.Outcome(equal=len(overloaded.log_ns["/lipsync/motor_command"]))
+        result = compared(overloaded, again(overloaded))
+        assert result == Outcome(equal=len(overloaded.log_ns["/lipsync/motor_command"]))
 
 
 def test_nothing_is_taken_for_lost_in_a_good_run(speech: Bag, seen: Bag) -> None:

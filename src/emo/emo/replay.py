@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from emo.graph import Process, build_graph
 from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
 from emo_core.bag import Bag, BagWriter, Raw, Topic
 from emo_core.bag.definitions import bare, definition
+from emo_core.bag.provenance import differences
 from emo_core.errors import EmoError
 
 #: Which node reads each topic of a pipeline, in the order of the way.
@@ -184,6 +185,18 @@ def inputs(bag: Bag, chosen: Plan) -> Iterable[Raw]:
     return bag.messages([chosen.name(topic) for topic in chosen.fed.values()])
 
 
+def reasons(bag: Bag, chosen: Plan) -> list[str]:
+    """Why a replay may differ, in words: what changed since the recording, or during it."""
+    found = differences(bag.info)
+    nodes = {f"/{entry.namespace}/{entry.executable}".replace("//", "/") for entry in chosen.nodes}
+    for raw in bag.messages(["/parameter_events"]):
+        event = bag.decode(raw)
+        names = ", ".join(each.name for each in event.changed_parameters)
+        if names and event.node in nodes:
+            found.append(f"{names} of {event.node} changed while it was recorded")
+    return found
+
+
 def prefixes() -> list[Path]:
     """Where messages are installed."""
     return [Path(each) for each in os.environ["AMENT_PREFIX_PATH"].split(os.pathsep) if each]
@@ -202,71 +215,6 @@ def check_types(bag: Bag, topics: Iterable[str]) -> None:
                 f"{bag.path} was recorded with another {bag.types[topic]} than this version has: "
                 "replay it with the version that recorded it, or from a later topic"
             )
-
-
-@dataclass
-class Outcome:
-    """One pipeline's commands, recorded and replayed.
-
-    Attributes:
-        equal: commands that are equal bit for bit.
-        different: that are not; the first of them in words.
-        missing: recorded, and not made again.
-        added: made now, where the recorded run had lost a message on the way.
-    """
-
-    equal: int = 0
-    different: int = 0
-    missing: int = 0
-    added: int = 0
-    first: str = field(default="")
-
-    @property
-    def same(self) -> bool:
-        """Whether each recorded command was made again."""
-        return self.equal > 0 and not self.different and not self.missing
-
-
-#: What of a command must be the same; `stage_ms` tells when it was made, which is another time now.
-_FIELDS = ("target_time", "source", "names", "positions", "valid", "active", "end_of_stream")
-
-
-def outcome(recorded: Iterable[Any], replayed: Iterable[Any]) -> Outcome:
-    """Compare MotorCommands (any object with their fields), matched by their stamps."""
-    again: dict[tuple[int, int], list[Any]] = {}
-    for command in replayed:
-        again.setdefault(_time(command.header.stamp), []).append(command)
-    result = Outcome()
-    for command in recorded:
-        stamp = _time(command.header.stamp)
-        if not again.get(stamp):
-            result.missing += 1
-            result.first = result.first or f"{_seconds(stamp)} s was not made again"
-            continue
-        twin = again[stamp].pop(0)
-        unequal = [name for name in _FIELDS if _plain(command, name) != _plain(twin, name)]
-        if unequal:
-            result.different += 1
-            result.first = result.first or f"{_seconds(stamp)} s differs in {', '.join(unequal)}"
-        else:
-            result.equal += 1
-    result.added = sum(len(rest) for rest in again.values())
-    return result
-
-
-def _time(stamp: Any) -> tuple[int, int]:
-    return stamp.sec, stamp.nanosec
-
-
-def _seconds(stamp: tuple[int, int]) -> str:
-    return f"{stamp[0]}.{stamp[1]:09d}"
-
-
-def _plain(command: Any, name: str) -> Any:
-    value = getattr(command, name)
-    if name == "target_time":
-        return _time(value)
-    return list(value) if name in ("names", "positions") else value
 
 
 class Results:

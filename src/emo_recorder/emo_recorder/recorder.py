@@ -17,6 +17,7 @@ from std_msgs.msg import String
 from emo_core import __version__
 from emo_core.bag import Limits, Topic
 from emo_core.bag.losses import Losses
+from emo_core.bag.provenance import fingerprints
 from emo_core.errors import EmoError
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.parameters import Parameter, Value
@@ -64,7 +65,7 @@ class RecorderNode(Node):
         folder = unused(Path(self._kit.text("path") or default).absolute())
         sizes = [int(self._kit.number(name)) for name in ("max_mb", "file_mb", "free_mb")]
         limits = Limits(total=sizes[0], file=min(sizes[1], max(sizes[0] // 4, 1)), free=sizes[2])
-        info = {"emo": __version__, "graph": self._kit.text("graph")}
+        info = {"emo": __version__, "graph": self._kit.text("graph"), **fingerprints()}
         self._sink = Sink(folder, info, limits, self._stopped)
         self._keep(folder)
         self._kit.health.values["bag"] = str(folder)

@@ -20,7 +20,8 @@ from emo.cli import EXIT_ERROR, EXIT_INTERRUPTED, add_json, checkout
 from emo_core.errors import EmoError
 
 if TYPE_CHECKING:
-    from emo.replay import Outcome, Plan
+    from emo.outcome import Outcome
+    from emo.replay import Plan
     from emo_core.bag import Bag
 
 
@@ -101,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         "speed": round(length / seconds, 2),
         "damage": bag.damage,
         "inputs_lost": {topic: bag.lost[chosen.name(topic)] for topic in chosen.fed.values()},
+        "may_differ": replay.reasons(bag, chosen),
         "pipelines": {name: asdict(each) for name, each in outcomes.items()},
     }
     if stopped:
@@ -171,6 +173,7 @@ def _replay(
 
     from emo import replay
     from emo.cli._live import alone
+    from emo.outcome import outcome
     from emo_nodekit.running import stop_event
 
     replay.check_types(bag, [chosen.name(topic) for topic in chosen.fed.values()])
@@ -188,7 +191,7 @@ def _replay(
     for name in chosen.fed:
         topic = chosen.name(replay.COMMANDS[name])
         recorded = (bag.decode(raw) for raw in bag.messages([topic]))
-        outcomes[name] = replay.outcome(recorded, results.commands[topic])
+        outcomes[name] = outcome(recorded, results.commands[topic])
     return outcomes, seconds, stop.is_set()
 
 
@@ -247,6 +250,9 @@ def _report(
     for name, each in outcomes.items():
         if "compared" not in figures:
             print(f"{name}: {_told(each)}")
+    if "compared" not in figures and not all(each.same for each in outcomes.values()):
+        for reason in figures["may_differ"]:
+            print(f"  {reason}")
     for name, each in figures.get("compared", {}).items():
         print(
             f"{name} against {args.against or 'the recording'}: all motors rms "
