@@ -17,6 +17,11 @@ from rclpy.signals import SignalHandlerOptions
 from emo_dashboard.board import Board
 from emo_nodekit import qos
 
+#: Nodes report once a second; none new for this long: all are known.
+QUIET_S = 2.0
+#: Nobody is waited for longer than this.
+LONGEST_S = 10.0
+
 
 class Listener(Node):
     """Subscribes `/diagnostics`, `motor_command` and `arbiter_state`."""
@@ -35,6 +40,15 @@ class Listener(Node):
         deadline_s = time.monotonic() + duration_s
         while (left_s := deadline_s - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left_s)
+
+    def gather(self) -> None:
+        """Listen until every node has been heard, as far as one can tell: none new for a while."""
+        count, began_s = -1, time.monotonic()
+        while len(nodes := self.board.nodes(time.monotonic())) > count or not nodes:
+            if time.monotonic() - began_s > LONGEST_S:
+                return
+            count = len(nodes)
+            self.spin(QUIET_S)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.board.diagnostics(message, time.monotonic())

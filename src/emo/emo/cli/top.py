@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from emo_dashboard.board import Board, NodeState
 
-#: Diagnostics come once a second: by then every node has been heard, discovery included.
-GATHER_S = 3.0
 PERIOD_S = 1.0
 
 _COLOURS = {"ok": "", "warning": "\033[33m", "error": "\033[31m", "gone": "\033[35m"}
@@ -34,7 +32,7 @@ _PLAIN = "\033[0m"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--once", action="store_true", help="look for 3 s, print, and end")
+    parser.add_argument("--once", action="store_true", help="print once, and end")
     parser.add_argument("--namespace", default="", help="the robot's namespace")
     add_json(parser)
 
@@ -49,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     live = sys.stdout.isatty() and not args.json and not args.once
     with listening(args.namespace.strip("/")) as listener, _keys(live):
-        listener.spin(GATHER_S)
+        listener.gather()
         while True:
             board, now_s = listener.board, time.monotonic()
             if not board.nodes(now_s) and (args.once or not live):
