@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emo.latency import summarize
+from emo.latency import first_stamp, summarize
 
 HEADER = (
     "frame,stamp,driver,source,speech_features,audio2landmark,face_tracking,predictive_model,"
@@ -70,6 +70,15 @@ def test_a_frame_whose_motors_another_source_drives_is_neither_written_nor_dropp
     figures = summarize(path, ["lipsync"])["lipsync"]
     assert (figures["frames"], figures["written"], figures["dropped"]) == (2, 1, 0)
     assert figures["end_to_end_ms"]["p99"] == 10.0
+
+
+def test_what_a_camera_left_out_is_dropped_too(tmp_path: Path) -> None:
+    path = tmp_path / "latency.csv"
+    path.write_text(HEADER + "".join(mimic(n, 20) for n in range(4)))
+    assert summarize(path, ["mimic"], {"mimic": 6})["mimic"]["dropped"] == 2
+    assert summarize(path, ["mimic"], {"mimic": 0})["mimic"]["dropped"] == 0
+    assert first_stamp(path, "mimic") == 200.0
+    assert first_stamp(path, "lipsync") is first_stamp(tmp_path / "none.csv", "mimic") is None
 
 
 def test_no_latency_without_frames(tmp_path: Path) -> None:

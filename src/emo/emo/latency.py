@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import csv
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,18 @@ _NAMES = {
 }
 
 
-def summarize(path: Path, sources: Sequence[str]) -> dict[str, dict[str, Any]]:
+def summarize(
+    path: Path, sources: Sequence[str], expected: Mapping[str, int] | None = None
+) -> dict[str, dict[str, Any]]:
     """Figures of one run, for each of `sources` (pipelines).
 
     A frame's age is that of the write, its arrival that at the first driver. Dropped are the
     frames of the stream that never came to the drivers; those that came and found their motors
     driven by another source are not written, and have no age.
+
+    Args:
+        expected: source -> frames in its recording, where that is known: what was left out before
+            it had a number is dropped, too.
 
     Returns:
         source -> `{"frames", "written", "dropped", "end_to_end_ms": {"p50", "p95", "p99"},
@@ -49,21 +55,20 @@ def summarize(path: Path, sources: Sequence[str]) -> dict[str, dict[str, Any]]:
                     rows[row["source"]].extend(float(time) for time in times)
     except FileNotFoundError:  # no driver got as far as that
         pass
-    return {source: _figures(values, ages) for source, values in rows.items()}
+    known = expected or {}
+    return {name: _figures(values, ages, known.get(name, 0)) for name, values in rows.items()}
 
 
-def first_stamp(path: Path, source: str) -> float:
-    """When the first frame of `source` that the drivers heard of was captured, in s.
-
-    Raises:
-        ValueError: they heard of none.
-    """
+def first_stamp(path: Path, source: str) -> float | None:
+    """When the first frame of `source` that the drivers heard of was captured, in s, if any."""
+    if not path.exists():
+        return None
     with path.open(encoding="utf-8", newline="") as file:
         rows = (row for row in csv.DictReader(file) if row["source"] == source)
-        return min(float(row["stamp"]) for row in itertools.islice(rows, 10))
+        return min((float(row["stamp"]) for row in itertools.islice(rows, 10)), default=None)
 
 
-def _figures(values: array.array[float], names: Sequence[str]) -> dict[str, Any]:
+def _figures(values: array.array[float], names: Sequence[str], least: int = 0) -> dict[str, Any]:
     """Figures of rows (n, 2 + ages): stamp (s), frame number, ages; two rows for two drivers."""
     table = (np.frombuffer(values, np.float64) if values else np.zeros(0)).reshape(
         -1, 2 + len(names)
@@ -89,7 +94,7 @@ def _figures(values: array.array[float], names: Sequence[str]) -> dict[str, Any]
     return {
         "frames": len(frames),
         "written": int(np.isfinite(total).sum()),
-        "dropped": expected - len(frames),
+        "dropped": max(expected, least) - len(frames),
         "end_to_end_ms": _percentiles(total),
         "stages_ms": {
             _NAMES.get(name, name): _percentiles(stages[:, i]) for i, name in enumerate(names)

@@ -49,13 +49,12 @@ def run(args: argparse.Namespace, pipeline: str) -> int:
     enter_ros(checkout(), Path(sys.prefix))
     options = inputs.options(args, pipeline)
     interrupted = run_graph(build_graph(options), options, args.processes)
-    figures = summarize(options, interrupted)
-    if interrupted and not any(figure["frames"] for figure in figures.values()):
-        return EXIT_INTERRUPTED
     if not args.debug:
         quiet_native()  # not before: the nodes' messages come the same way
-    if figures.get(MIMIC, {}).get("frames"):
-        _film(options)
+    images = _film(options)
+    figures = summarize(options, interrupted, 0 if interrupted else images)
+    if interrupted and not any(figure["frames"] for figure in figures.values()):
+        return EXIT_INTERRUPTED
     live = len(inputs.recordings(options)) < len(options.pipelines)
     report(options, figures, args.json)
     _check_bag(options)
@@ -185,8 +184,13 @@ def _over(monitor: Monitor, started: float, recorded: set[str]) -> bool:
     return rested > REST_S or (monitor.neutral and rested > 1.0 + LINGER_S)
 
 
-def summarize(options: GraphOptions, interrupted: bool) -> dict[str, dict[str, Any]]:
+def summarize(
+    options: GraphOptions, interrupted: bool, images: int = 0
+) -> dict[str, dict[str, Any]]:
     """Write latency.json: figures of the pipeline, or of each of two.
+
+    Args:
+        images: in the video, all of which should have come to the drivers; 0: not known.
 
     Raises:
         EmoError: nothing came to the servos.
@@ -194,7 +198,7 @@ def summarize(options: GraphOptions, interrupted: bool) -> dict[str, dict[str, A
     from emo import latency
 
     folder = Path(options.out)
-    each = latency.summarize(folder / "latency.csv", options.pipelines)
+    each = latency.summarize(folder / "latency.csv", options.pipelines, {MIMIC: images})
     figures = each if len(each) > 1 else each[options.pipeline]
     (folder / "latency.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     silent = [name for name, figure in each.items() if not figure["frames"]]
@@ -206,22 +210,25 @@ def summarize(options: GraphOptions, interrupted: bool) -> dict[str, dict[str, A
     return each
 
 
-def _film(options: GraphOptions) -> None:
-    """mimic.mp4, where person and robot are both on film."""
+def _film(options: GraphOptions) -> int:
+    """mimic.mp4, where person and robot are both on film; returns the number of its images."""
     folder = Path(options.out)
     video = inputs.recordings(options).get(MIMIC)
     if video is None or not (folder / "robot.mp4").exists():
-        return
+        return 0
     from emo.bootstrap import say
     from emo.latency import first_stamp
     from emo_core.viz.mimic_film import side_by_side
 
     start_s = first_stamp(folder / "latency.csv", MIMIC)
+    if start_s is None:
+        return 0
     try:
         with whole_file(folder / "mimic.mp4") as part:
-            side_by_side(Path(video), folder / "robot.mp4", start_s, part)
+            return side_by_side(Path(video), folder / "robot.mp4", start_s, part)
     except EmoError as error:  # the view was killed over its film, say: all else is there
         say(f"no mimic.mp4: {error}")
+        return 0
 
 
 def report(options: GraphOptions, figures: dict[str, dict[str, Any]], as_json: bool) -> None:
