@@ -132,7 +132,7 @@ def plot(report: dict[str, Any], folder: Path) -> list[Path]:
     ]
     stages = list(dict.fromkeys(stage for _, figures in bars for stage in figures["stages_ms"]))
     colours = plt.get_cmap("tab10")
-    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.4 * len(bars)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.4 * len(bars)), layout="constrained")
     for y, (_, figures) in enumerate(bars):
         left = 0.0
         for stage, value in figures["stages_ms"].items():
@@ -145,7 +145,7 @@ def plot(report: dict[str, Any], folder: Path) -> list[Path]:
     axes.invert_yaxis()
     axes.set_xlabel("ms from capture to the servos: p50 of each stage; | p95 of the whole")
     patches = [plt.Rectangle((0, 0), 1, 1, color=colours(i % 10)) for i in range(len(stages))]
-    axes.legend(patches, stages, fontsize=7, loc="upper right")
+    figure.legend(patches, stages, fontsize=7, loc="outside right upper")
     paths = [folder / "latency.png", folder / "memory.png"]
     figure.savefig(paths[0], dpi=120)
     plt.close(figure)
