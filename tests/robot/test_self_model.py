@@ -36,16 +36,25 @@ def test_rest_is_rest(profile: Profile) -> None:
     assert np.allclose(x.reshape(113, 2), profile.static, atol=1e-5)
 
 
-def test_displacements_are_scaled_and_kept_within_the_edges(profile: Profile) -> None:
+@pytest.mark.parametrize(
+    ("point", "axis", "scale"),
+    [(105, 1, 0.9), (105, 0, 0.9), (152, 1, 0.9), (291, 0, 1), (159, 1, 1)],
+)
+@pytest.mark.parametrize("alpha", [0.9, 0.45])
+def test_displacements_are_scaled_and_kept_within_the_edges(
+    profile: Profile, point: int, axis: int, scale: float, alpha: float
+) -> None:
+    """Lips sideways and lids in full at the default alpha, everything else by alpha."""
     static = canonical_face()
-    brow = PLACE[105]
-    for lift in (-100.0, 1.0, 100.0):
+    row = PLACE[point]
+    for way in (-100.0, 0.5, 100.0):
         face = static.copy()
-        face[105, 1] += lift
-        moved = Normalizer(static, profile, alpha=0.9)(face).reshape(113, 2) - profile.static
-        expected = np.clip(0.9 * lift, -profile.edge_lo[brow, 1], profile.edge_hi[brow, 1])
-        assert moved[brow, 1] == pytest.approx(expected, abs=1e-4)
-        assert moved[brow, 0] == pytest.approx(0.0, abs=1e-4)
+        face[point, axis] += way
+        moved = Normalizer(static, profile, alpha)(face).reshape(113, 2) - profile.static
+        edges = profile.edge_lo[row, axis], profile.edge_hi[row, axis]
+        expected = np.clip(scale * way * alpha / 0.9, -edges[0], edges[1])
+        assert moved[row, axis] == pytest.approx(expected, abs=1e-4)
+        assert moved[row, 1 - axis] == pytest.approx(0.0, abs=1e-4)
 
 
 @pytest.mark.parametrize("rest_gap", [0.3, 6.0])

@@ -8,6 +8,9 @@ decides. A person's static face may have its lips apart while the robot's are cl
 static face's lips are brought together (`close_lips`), and closed means closed for both. And the
 gap between opposite points of the inner lips is carried over in full, whatever alpha is
 (`_carry_gap`): scaled down, a mouth that is only just open would look shut.
+
+Lips sideways and lids up and down are scaled by `alpha / DEFAULT_ALPHA`, in full as a rule: how
+wide a mouth is, and whether an eye is shut, shows at once, and robots have the range for it.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
 from emo_core.face.topology import (
+    EYES,
+    LIPS,
     LIPS_INNER,
     LIPS_OUTER,
     LOWER_OVAL,
@@ -51,6 +56,9 @@ _MIDDLE = 4
 _CHIN = _rows(LOWER_OVAL)
 #: How far each point of the lower oval goes with the chin: 0 at the ears, 1 at the chin.
 _CHIN_WEIGHTS = np.sin(np.linspace(0.0, np.pi, len(LOWER_OVAL))) ** 2
+#: Scale of each point and axis, relative to alpha.
+_RELATIVE = np.ones((POINTS, 2))
+_RELATIVE[_rows(LIPS), 0] = _RELATIVE[_rows(EYES), 1] = 1.0 / DEFAULT_ALPHA
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ class Normalizer:
     Args:
         human_static: the person at rest, (478, 3) or (113, 2) metric mm.
         profile: the robot's.
-        alpha: scale of all displacements.
+        alpha: scale of displacements, of lips sideways and lids `alpha / DEFAULT_ALPHA`.
     """
 
     def __init__(
@@ -125,7 +133,7 @@ class Normalizer:
     ) -> None:
         self.set_static(human_static)
         self._profile = profile
-        self._alpha = alpha
+        self._scale = alpha * _RELATIVE
 
     def set_static(self, human_static: ArrayLike) -> None:
         """Another person at rest, (478, 3) or (113, 2) metric mm.
@@ -144,7 +152,7 @@ class Normalizer:
         Order: ROBOT_LANDMARKS, x then y of each point.
         """
         human = robot_points(face)
-        moved = self._alpha * (human - self._static)
+        moved = self._scale * (human - self._static)
         moved = np.clip(moved, -self._profile.edge_lo, self._profile.edge_hi)
         out = moved + self._profile.static
         self._carry_gap(human, out)
