@@ -179,8 +179,9 @@ def test_room_is_left_on_the_disk(tmp_path: Path) -> None:
     writer.write(FACE, 1, 1, 1, b"face")
     with pytest.raises(EmoError, match=r"MB free at .*are kept free"):
         writer.flush()
-    assert len(list(Bag(tmp_path / "bag").messages())) == 1
-    assert complete(tmp_path / "bag")
+    bag = Bag(tmp_path / "bag")
+    assert len(list(bag.messages())) == 1 and bag.damage == "", "what there is, is whole"
+    assert not complete(tmp_path / "bag"), "but it is not all"
 
 
 def test_the_oldest_part_goes_when_the_limit_is_reached(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
 from emo_core.bag.losses import Losses
-from emo_core.bag.writer import INFO, Topic
+from emo_core.bag.writer import INFO, STOPPED, Topic
 from emo_core.errors import EmoError
 
 #: What a damaged chunk or record raises.
@@ -155,9 +155,10 @@ class Bag:
 
 
 def complete(path: str | Path) -> bool:
-    """Whether each file of a recording was closed as it should be (a look at its last bytes)."""
+    """Whether a recording went to its end, and each file was closed (a look at its last bytes)."""
     try:
-        return all(_tail(each) == MCAP0_MAGIC for each in _files(Path(path)))
+        closed = all(_tail(each) == MCAP0_MAGIC for each in _files(Path(path)))
+        return closed and not (Path(path) / STOPPED).exists()
     except (OSError, EmoError):
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ from emo_core.errors import EmoError
 METADATA_VERSION = 5
 #: Name of the MCAP metadata record with what emo needs to replay the recording.
 INFO = "emo"
+
+#: A file beside the recording that says why it ended early, where it could still be written.
+STOPPED = "stopped.txt"
 
 _MB = 1_000_000
 
@@ -191,10 +195,13 @@ class BagWriter:
         free = shutil.disk_usage(self.folder).free // _MB
         if free < self._limits.free:
             self.close()
-            raise EmoError(
+            why = (
                 f"recording stopped: only {free} MB free at {self.folder} ({self._limits.free} MB "
                 "are kept free). Free some, or record elsewhere"
             )
+            with contextlib.suppress(OSError):  # then the error alone says so
+                (self.folder / STOPPED).write_text(why + "\n", encoding="utf-8")
+            raise EmoError(why)
 
     def close(self) -> None:
         """Write the index and close; nothing happens where the recording is over already."""
