@@ -173,6 +173,24 @@ def graph(
     rclpy.try_shutdown()
 
 
+def test_a_browser_with_the_token_gets_in(
+    graph: tuple[DashboardNode, Any, NormalizationNode], tmp_path: Path
+) -> None:
+    guarded = DashboardNode(parameters={"port": 18190, "host": "0.0.0.0"})
+    spinner = Spinner([guarded])
+    spinner.start()
+    address = guarded.url.partition("?")[0]
+    with chromium(tmp_path / "profile") as browser:
+        browser.call("Page.navigate", url=address)
+        until(lambda: "open the address" in browser.text())
+        browser.call("Page.navigate", url=guarded.url)
+        until(lambda: guarded._page.watched)
+        until(lambda: "E-STOP" in browser.text())
+        browser.call("Page.navigate", url=address)  # from now on the cookie will do
+        until(lambda: "E-STOP" in browser.text())
+    spinner.stop()
+
+
 def test_an_operator_looks_stops_moves_and_sets(
     graph: tuple[DashboardNode, Any, NormalizationNode], tmp_path: Path
 ) -> None:

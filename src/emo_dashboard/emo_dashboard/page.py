@@ -105,6 +105,7 @@ class Page:
 
     def close(self) -> None:
         """Serve no more."""
+        self._remote.close()
         self._server.stop()
 
     def update(self, board: Board, glimpse: Glimpse, now_s: float) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ from emo_nodekit.parameters import SUCH_AS
 ESTOP_S = 0.4
 #: Other nodes may be busy: a model that is loaded takes its time.
 ANSWER_S = 5.0
+POLL_S = 0.005
 #: Every ROS node has it, and it is none of emo's.
 _NOT_OURS = ("use_sim_time",)
 
@@ -57,6 +60,8 @@ class Remote:
         self._node = node
         self._clients: dict[str, Client] = {}
         self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._idle, self._calls = threading.Condition(), 0
         place = node.get_namespace().rstrip("/")
         self._drivers = [f"{place}/{name}" for name in ("mouth_driver", "eye_driver")]
         for driver in self._drivers:  # known before they are needed
@@ -80,10 +85,11 @@ class Remote:
             threading.Thread(target=self._ask_driver, args=(driver, stop, said, failed))
             for driver in self._drivers
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with self._under_way():
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
         if not said:
             for answer in knock(stop):
                 good = getattr(answer, "done", False)
@@ -104,15 +110,15 @@ class Remote:
 
     def settings(self) -> list[Setting]:
         """The dynamic parameters of the robot's nodes, but for nodes that are silent."""
-        place = self._node.get_namespace().rstrip("/")
         found: list[Setting] = []
-        for name, namespace in sorted(self._node.get_node_names_and_namespaces()):
-            path = f"{namespace.rstrip('/')}/{name}"
-            if path.startswith(f"{place}/") and path != self._node.get_fully_qualified_name():
-                try:
-                    found += self._settings_of(path)
-                except EmoError:
-                    continue
+        with self._under_way():
+            place = self._node.get_namespace().rstrip("/")
+            for name, namespace in sorted(self._node.get_node_names_and_namespaces()):
+                path = f"{namespace.rstrip('/')}/{name}"
+                own = path == self._node.get_fully_qualified_name()
+                if path.startswith(f"{place}/") and not own:
+                    with contextlib.suppress(EmoError):
+                        found += self._settings_of(path)
         return found
 
     def set(self, setting: Setting, value: Any) -> None:
@@ -122,12 +128,9 @@ class Remote:
             EmoError: the node refuses, and says why; or it is silent.
         """
         parameter = Parameter(setting.name, value=value).to_parameter_msg()
-        answer = self._call(
-            SetParameters,
-            f"{setting.node}/set_parameters",
-            SetParameters.Request(parameters=[parameter]),
-            ANSWER_S,
-        )
+        request = SetParameters.Request(parameters=[parameter])
+        with self._under_way():
+            answer = self._call(SetParameters, f"{setting.node}/set_parameters", request, ANSWER_S)
         if not answer.results[0].successful:
             raise EmoError(answer.results[0].reason)
 
@@ -138,7 +141,8 @@ class Remote:
             EmoError: there is no such node, or it is silent.
         """
         request = GetParameters.Request(names=[name])
-        answer = self._call(GetParameters, f"{node}/get_parameters", request, ANSWER_S)
+        with self._under_way():
+            answer = self._call(GetParameters, f"{node}/get_parameters", request, ANSWER_S)
         if not answer.values:
             raise EmoError(f"{node} has no parameter {name}")
         return parameter_value_to_python(answer.values[0])
@@ -164,20 +168,41 @@ class Remote:
             for descriptor, value in zip(dynamic, values, strict=True)
         ]
 
+    def close(self) -> None:
+        """No more calls: the node is about to be destroyed. Waits for those under way."""
+        self._closed.set()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._calls, timeout=1.0)
+
+    @contextlib.contextmanager
+    def _under_way(self) -> Iterator[None]:
+        with self._idle:
+            if self._closed.is_set():
+                raise EmoError("the dashboard ends")
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._calls -= 1
+                self._idle.notify_all()
+
     def _call(self, kind: type, service: str, request: Any, timeout_s: float) -> Any:
-        client = self._client(kind, service)
         deadline_s = time.monotonic() + timeout_s
-        while not client.service_is_ready():
-            if time.monotonic() > deadline_s:
-                raise EmoError(f"{service}: nobody offers it")
-            time.sleep(0.01)
-        done = threading.Event()
+        client = self._client(kind, service)
+        self._wait(client.service_is_ready, deadline_s, f"{service}: nobody offers it")
         future = client.call_async(request)
-        future.add_done_callback(lambda _: done.set())
-        if not done.wait(max(deadline_s - time.monotonic(), 0.0)):
+        try:
+            self._wait(future.done, deadline_s, f"{service} does not answer")
+        except EmoError:
             client.remove_pending_request(future)
-            raise EmoError(f"{service} does not answer")
+            raise
         return future.result()
+
+    def _wait(self, condition: Callable[[], bool], deadline_s: float, complaint: str) -> None:
+        while not condition():
+            if self._closed.wait(POLL_S) or time.monotonic() > deadline_s:
+                raise EmoError(complaint)
 
     def _client(self, kind: type, service: str) -> Client:
         with self._lock:

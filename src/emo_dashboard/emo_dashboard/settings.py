@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import viser
@@ -31,7 +32,10 @@ class Settings:
 
     def refresh(self) -> None:
         """Ask the nodes; make the widgets anew where something changed. Takes its time."""
-        found = self._remote.settings()
+        try:
+            found = self._remote.settings()
+        except EmoError:  # the dashboard ends
+            return
         if found == self._shown:
             return
         for folder in self._folders:
@@ -82,7 +86,5 @@ class Settings:
             client.add_notification(
                 f"{setting.node}: {setting.name} stays as it was", str(error), color="red"
             )
-            try:
+            with contextlib.suppress(EmoError):  # the node is gone
                 widget.value = self._remote.value(setting.node, setting.name)
-            except EmoError:
-                return
