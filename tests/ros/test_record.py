@@ -418,3 +418,20 @@ def test_nothing_is_taken_for_lost_in_a_good_run(speech: Bag, seen: Bag) -> None
     tracked = {consumed.stamp_ns(raw) for raw in seen.messages(["/mimic/landmarks"])}
     assert len(images) + len(tracked) == len(seen.log_ns["/image/compressed"])
     assert not any(lost.values())
+
+
+def test_what_the_recorder_missed_is_not_taken_for_lost(speech: Bag, tmp_path: Path) -> None:
+    missed = {"/speech_features": {7, 30}, "/lipsync/landmarks": {12, 13, 40}}
+    writer, counts = BagWriter(tmp_path / "bag", speech.info), dict.fromkeys(missed, -1)
+    for raw in speech.messages():
+        if raw.topic in missed:
+            counts[raw.topic] += 1
+            if counts[raw.topic] in missed[raw.topic]:
+                continue
+        writer.write(speech.topic(raw.topic), *raw[1:])
+    writer.close()
+    bag = Bag(tmp_path / "bag")
+    assert {topic: bag.lost[topic] for topic in missed} == {
+        topic: len(each) for topic, each in missed.items()
+    }
+    assert compared(bag, again(bag)) == Outcome(equal=51)

@@ -27,7 +27,7 @@ class Outlet:
 
     def __init__(self, node: Node, kit: Kit, max_side: int, quality: int) -> None:
         self._kit, self._max_side, self._quality = kit, max_side, quality
-        self._packed = node.create_publisher(CompressedImage, "image/compressed", qos.PACKED)
+        self._packed = node.create_publisher(CompressedImage, "image/compressed", qos.PACKED_KEPT)
         self._raw = node.create_publisher(Image, "image", qos.IMAGE)
 
     def publish(self, picture: Picture, stamp_ns: int, packed: bytes = b"") -> None:
