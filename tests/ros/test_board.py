@@ -97,7 +97,11 @@ def test_each_stage_is_shown_what_it_adds_over_the_last_seconds() -> None:
 
 
 def test_who_drives_what_is_known_to_those_who_come_late_too() -> None:
-    board = Board()
+    board = Board("/robot1")
+    board.diagnostics(report("robot2/arbiter", mouth="mimic", eye="mimic"), 1.0)
+    board.diagnostics(report("arbiter", mouth="mimic", eye="mimic"), 1.0)
+    assert board.sources == {}
+    assert board.nodes(1.0) == []
     board.diagnostics(report("robot1/arbiter", mouth="lipsync", eye="at rest"), 1.0)
     assert board.sources == {"mouth": ("lipsync", 1.0), "eye": ("", 1.0)}
     board.arbiter(ArbiterState(groups=["mouth"], sources=["mimic"], blend=floats([0.25])))

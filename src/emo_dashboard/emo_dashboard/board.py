@@ -79,9 +79,14 @@ class ProcessState:
 
 
 class Board:
-    """Takes messages as they come; every method takes monotonic seconds where time matters."""
+    """Takes messages as they come; every method takes monotonic seconds where time matters.
 
-    def __init__(self) -> None:
+    Args:
+        namespace: the robot's, without leading slash; diagnostics of others are left alone.
+    """
+
+    def __init__(self, namespace: str = "") -> None:
+        self._place = f"{namespace.strip('/')}/" if namespace.strip("/") else ""
         self._heard: dict[str, tuple[float, DiagnosticStatus, dict[str, str]]] = {}
         self._stages: dict[str, deque[tuple[float, list[float]]]] = {}
         self._sources: dict[str, tuple[str, float]] = {}
@@ -89,9 +94,9 @@ class Board:
     def diagnostics(self, message: DiagnosticArray, now_s: float) -> None:
         """A message of /diagnostics. Those of others than emo's nodes are left alone."""
         for status in message.status:
-            if status.hardware_id == "emo":
+            if status.hardware_id == "emo" and status.name.startswith(self._place):
                 facts = {item.key: item.value for item in status.values}
-                if status.name.rpartition("/")[2] == "arbiter":
+                if status.name == f"{self._place}arbiter":
                     self._note_sources(facts)
                 self._heard[status.name] = (now_s, status, facts)
 

@@ -59,7 +59,7 @@ class DashboardNode(Node):
             ) from None
         self._publisher = self.create_publisher(MotorCommand, "manual/motor_command", qos.FRAMES)
         self._glance = Glance("dashboard_eyes", self.get_namespace(), self.context)
-        self._board = Board()
+        self._board = Board(self.get_namespace())
         host, token = self._kit.text("host"), self._kit.text("token")
         if host not in _LOOPBACK and not token:
             token = secrets.token_urlsafe(16)
@@ -93,7 +93,7 @@ class DashboardNode(Node):
         if self._page.watched == self._glance.is_open:
             return
         if self._page.watched:
-            self._board = Board()
+            self._board = Board(self.get_namespace())
             self._glance.open()
             self._timer.reset()
         else:

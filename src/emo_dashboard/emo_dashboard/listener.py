@@ -28,7 +28,7 @@ class Listener(Node):
 
     def __init__(self, namespace: str = "") -> None:
         super().__init__(f"top_{os.getpid()}", namespace=namespace, start_parameter_services=False)
-        self.board = Board()
+        self.board = Board(namespace)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.GLANCE)
