@@ -61,6 +61,7 @@ def test_cores_are_those_of_the_time_asked_for():
     ] + [Sample(float(t), "camera", 8, 0.25 * t, 20.0) for t in range(20)]
     assert usage.cores(2.0, 6.0) == {"camera": pytest.approx(0.5 + 0.25)}
     assert usage.cores(12.0, 16.0) == {"camera": pytest.approx(0.25)}
+    assert usage.memory()[3] == (3.0, {"camera": 30.0})  # both of that name
 
 
 def test_inputs_have_the_length_asked_for(tmp_path):

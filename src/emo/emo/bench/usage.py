@@ -19,7 +19,7 @@ _NAMESPACE = re.compile(r"__ns:=/([\w/]+)")
 
 @dataclass(frozen=True)
 class Sample:
-    """One look at one process: unix time, CPU seconds so far, MB (proportional set size)."""
+    """A process in one look at all: unix time of the look, CPU seconds so far, MB (PSS)."""
 
     time_s: float
     name: str
@@ -55,9 +55,10 @@ class Usage:
 
     def _watch(self) -> None:
         while not self._ended.wait(self._period_s):
+            now_s = time.time()
             for pid in family(self._pid):
-                with contextlib.suppress(OSError, ValueError, IndexError):  # it has just ended
-                    self.samples.append(_look(pid))
+                with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
+                    self.samples.append(_look(pid, now_s))  # unless it has just ended
 
     def cores(self, from_s: float, to_s: float) -> dict[str, float]:
         """Name -> cores kept busy between two unix times."""
@@ -73,11 +74,11 @@ class Usage:
 
     def memory(self) -> list[tuple[float, dict[str, float]]]:
         """(unix time, name -> MB) of each look, in order."""
-        looks: dict[int, dict[str, float]] = {}
+        looks: dict[float, dict[str, float]] = {}
         for sample in self.samples:
-            look = looks.setdefault(round(sample.time_s / self._period_s), {})
-            look[sample.name] = sample.memory_mb
-        return [(key * self._period_s, look) for key, look in sorted(looks.items())]
+            look = looks.setdefault(sample.time_s, {})
+            look[sample.name] = look.get(sample.name, 0.0) + sample.memory_mb
+        return sorted(looks.items())
 
 
 def family(pid: int) -> Iterator[int]:
@@ -100,12 +101,12 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def _look(pid: int) -> Sample:
+def _look(pid: int, now_s: float) -> Sample:
     fields = _stat(pid)
     cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     kilobytes = int(next(line for line in text.splitlines() if line.startswith("Pss:")).split()[1])
-    return Sample(time.time(), _name(pid), pid, cpu_s, kilobytes / 1024)
+    return Sample(now_s, _name(pid), pid, cpu_s, kilobytes / 1024)
 
 
 def _name(pid: int) -> str:
