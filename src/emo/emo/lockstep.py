@@ -42,21 +42,19 @@ class Lockstep:
         lost: Mapping[str, Collection[int]],
     ) -> None:
         self._lost = lost
-        self._sent: dict[str, int] = {}
-        self._handled: dict[str, int] = {}
-        for node in (*sources, *nodes):
-            for publisher in node.publishers:
-                topic = publisher.topic_name
-                self._sent[topic] = 0
-                taps = None if node in sources else tap
-                publisher.publish = self._counted(topic, publisher.publish, taps)
+        published = {p.topic_name for node in (*sources, *nodes) for p in node.publishers}
         self._subscriptions = [
             (subscription.topic_name, subscription, _takes_two(subscription.callback))
             for node in nodes
             for subscription in node.subscriptions
-            if subscription.topic_name in self._sent
+            if subscription.topic_name in published
         ]
-        self._readers = {topic for topic, _, _ in self._subscriptions}
+        #: Topic -> messages sent and not handled yet.
+        self._waiting = {topic: 0 for topic, _, _ in self._subscriptions}
+        for node in (*sources, *nodes):
+            for publisher in node.publishers:
+                taps = None if node in sources else tap
+                publisher.publish = self._counted(publisher.topic_name, publisher.publish, taps)
 
     def _counted(
         self,
@@ -66,7 +64,8 @@ class Lockstep:
     ) -> Callable[[Any], None]:
         @functools.wraps(publish)
         def counted(message: Any) -> None:
-            self._sent[topic] += 1
+            if topic in self._waiting:
+                self._waiting[topic] += 1
             publish(message)
             if tap is not None:
                 tap(topic, message)
@@ -80,30 +79,26 @@ class Lockstep:
             EmoError: a message was lost.
         """
         since = time.monotonic()
-        while True:
+        while any(self._waiting.values()):
             if self._take():
                 since = time.monotonic()
-            waiting = next((topic for topic in self._readers if self._missing(topic)), "")
-            if not waiting:
-                return
+                continue
             if time.monotonic() - since > LOST_S:
+                topic = next(topic for topic, count in self._waiting.items() if count)
                 raise EmoError(
-                    f"a message on {waiting} did not arrive within {LOST_S:.0f} s: replay again, "
+                    f"a message on {topic} did not arrive within {LOST_S:.0f} s: replay again, "
                     "with less running beside it"
                 )
             time.sleep(_LOOK_S)
-
-    def _missing(self, topic: str) -> int:
-        return self._sent[topic] - self._handled.get(topic, 0)
 
     def _take(self) -> bool:
         """Handle what has arrived, source first; whether there was anything."""
         any_taken = False
         for topic, subscription, takes_two in self._subscriptions:
-            while self._missing(topic) > 0 and (taken := _taken(subscription)) is not None:
+            while self._waiting[topic] and (taken := _taken(subscription)) is not None:
                 if not self._is_lost(topic, taken[0]):
                     subscription.callback(*(taken if takes_two else taken[:1]))
-                self._handled[topic] = self._handled.get(topic, 0) + 1
+                self._waiting[topic] -= 1
                 any_taken = True
         return any_taken
 
