@@ -16,6 +16,7 @@ pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync 
 pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
 
 import rclpy
+import rclpy.exceptions
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from emo_interfaces.msg import (
     ArbiterState,
@@ -373,6 +374,22 @@ def test_drivers_move_the_robot_and_survive_bad_commands(
     time.sleep(robot.watchdog.timeout_s + robot.watchdog.ease_s + 0.3)
     head = nodes[0]._head
     np.testing.assert_allclose(head.measured()[0], robot.neutral, atol=0.02)
+
+
+def test_the_servos_thread_outlives_a_driver_that_leaves() -> None:
+    first, second = drivers.create_nodes()
+    told = list(first._head.listeners)  # what the thread holds when a driver leaves
+    first.stop()
+    first.destroy_node()
+    first._shown_s = np.full_like(first._shown_s, -np.inf)  # there would be news to publish
+    for _ in range(4):
+        for listener in told:
+            listener(None)
+    with pytest.raises(rclpy.exceptions.InvalidHandle):
+        for _ in range(4):
+            first._step()
+    second.stop()
+    second.destroy_node()
 
 
 def test_lifecycle_no_torque_before_activate_and_none_after_deactivate(

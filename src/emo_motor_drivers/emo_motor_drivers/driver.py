@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 
 import numpy as np
@@ -66,6 +67,7 @@ class DriverNode(LifecycleNode):
         self._shown_s = np.full(len(self._indices), -np.inf)
         self._kit.health.values["if_this_dies"] = self._head.guarantee
         self._configured = False
+        self._telling = threading.Lock()
         self._retry: Timer | None = None
         if self._kit.flag("autostart") and not self._start():
             steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -142,8 +144,9 @@ class DriverNode(LifecycleNode):
             self.destroy_subscription(self._subscription)
             self._subscription = None
         self._head.deactivate(self._group)
-        if self._on_step in self._head.listeners:
-            self._head.listeners.remove(self._on_step)
+        with self._telling:
+            if self._on_step in self._head.listeners:
+                self._head.listeners.remove(self._on_step)
 
     # -- work --------------------------------------------------------------------------------
 
@@ -165,6 +168,12 @@ class DriverNode(LifecycleNode):
         self._kit.health.values["limited_by"] = words(written.reasons[self._indices]) or "nothing"
 
     def _on_step(self, written: Written | None) -> None:
+        """Called by the head's own thread, which may be about to when this driver leaves."""
+        with self._telling:
+            if self._on_step in self._head.listeners:
+                self._step()
+
+    def _step(self) -> None:
         while self._head.news:
             self.get_logger().warning(self._head.news.popleft())
         self._steps += 1
