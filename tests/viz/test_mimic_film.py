@@ -64,6 +64,18 @@ def test_each_is_shown_at_its_time(tmp_path: Path) -> None:
     assert np.argmax(np.abs(load_audio(out))) / SAMPLE_RATE == pytest.approx(1.0, abs=0.005)
 
 
+def test_a_robot_whose_film_begins_late_is_shown_and_heard_late(tmp_path: Path) -> None:
+    person, robot, out = (tmp_path / f"{name}.mp4" for name in ("person", "robot", "mimic"))
+    write(person, (640, 480), PERSON_FPS)
+    write(robot, (480, 480), ROBOT_FPS, begun=100.2)
+    side_by_side(person, robot, 100.0, out)
+    with VideoFile(out) as film:
+        *_, (time_s, picture) = film.timed_frames()
+    due_s = time_s - 0.2
+    assert -0.01 < due_s - told(picture[:, -496:-16]) < 1 / ROBOT_FPS + 0.01
+    assert np.argmax(np.abs(load_audio(out))) / SAMPLE_RATE == pytest.approx(1.7, abs=0.005)
+
+
 def test_a_video_of_any_shape_and_a_silent_robot(tmp_path: Path) -> None:
     person, robot, out = (tmp_path / f"{name}.mp4" for name in ("person", "robot", "mimic"))
     write(person, (1920, 480), ROBOT_FPS)

@@ -166,5 +166,7 @@ def _sound(
             first = next(blocks)
         except EmoError:  # no sound track, or nothing in it
             continue
-        return itertools.islice(itertools.chain([first], blocks), start, None)
+        silence = itertools.repeat(np.zeros(size, np.float32), max(-start, 0))
+        heard = itertools.islice(itertools.chain([first], blocks), max(start, 0), None)
+        return itertools.chain(silence, heard)
     return None
