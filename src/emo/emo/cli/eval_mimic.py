@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, progress: Callable[[int, int, str], None]) -> 
     from emo_core.data.faces import training_id
     from emo_core.data.prepare import videos_in
     from emo_core.errors import EmoError
-    from emo_core.evaluation.clips import load_clips, spread
+    from emo_core.evaluation.clips import load_clips
     from emo_core.evaluation.mimic import Talker, talking
     from emo_core.evaluation.mimic_lead import expressions
     from emo_core.mimic.predictive import NAME, REMEDY
@@ -75,11 +75,17 @@ def run(args: argparse.Namespace, progress: Callable[[int, int, str], None]) -> 
     for folder in args.dirs:
         name = folder.resolve().name
         split = args.split if (folder / "splits.json").is_file() else None
-        clips = load_clips(folder, split=split, cache=args.cache, progress=progress)
+        clips = load_clips(
+            folder,
+            split=split,
+            most=args.clips or None,
+            max_training=0,
+            cache=args.cache,
+            progress=progress,
+        )
         prepared = any(folder.glob("*.npz"))
         films = {} if prepared else {path.stem: path for path in videos_in(folder)}
-        chosen = spread(clips.clips, args.clips) if args.clips else clips.clips
-        groups[name] = [Talker(clip, films.get(clip.name)) for clip in chosen]
+        groups[name] = [Talker(clip, films.get(clip.name)) for clip in clips.clips]
         if training_id(folder) not in trained_on:
             strangers.append(name)
         for lost, why in sorted(clips.skipped.items()):

@@ -84,6 +84,7 @@ def load_clips(
     *,
     split: str | None = None,
     names: Sequence[str] | None = None,
+    most: int | None = None,
     train: Path | None = None,
     max_training: int = 200,
     cache: Path | None = None,
@@ -93,9 +94,9 @@ def load_clips(
 
     DIR holds videos, or npz clips of `./emo data prepare`, with or without `splits.json`. Scored
     are the clips in `names`, else those of `split` (default "test" where DIR has `splits.json`),
-    else all. Baselines are fitted on `train` (a folder such as DIR; its split "train" where it has
-    one), else on DIR's split "train", at most `max_training` clips evenly spread over the list,
-    never one that is scored.
+    else all; at most `most` of them, evenly spread. Baselines are fitted on `train` (a folder such
+    as DIR; its split "train" where it has one), else on DIR's split "train", at most
+    `max_training` clips evenly spread over the list, never one that is scored.
 
     Raises:
         EmoError: no such folder, split or clip; nothing could be used.
@@ -119,6 +120,8 @@ def load_clips(
         wanted = splits[split]
     else:
         wanted = stems
+    if most is not None:
+        wanted = spread(wanted, most)
     scored, skipped = _load(folder, wanted, cache, progress)
     if not scored:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(skipped.items())[:3])
