@@ -43,6 +43,20 @@ def test_every_command_has_help_without_heavy_imports(command):
     assert done.stdout.strip().endswith("HEAVY []")
 
 
+@pytest.mark.parametrize("command", ["lipsync", "mimic", "run", "replay", "dashboard", "top"])
+def test_the_graph_has_one_blas_thread(command):
+    """Else its sums are rounded otherwise than in a replay, and idle threads spin."""
+    code = (
+        f"import sys; sys.path[:0] = {[p for p in sys.path if '/src/' in p]!r}\n"
+        "from emo.cli import make_parser\n"
+        f"make_parser({command!r})\n"
+        "loaded = [name for name in sys.modules if name in ('numpy', 'emo_nodekit')]\n"
+        "print(not loaded or loaded[0] == 'emo_nodekit')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_unknown_command_suggests(emo):
     result = emo("anmate")
     assert result.status == 2

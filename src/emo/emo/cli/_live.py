@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
 from emo.cli import EXIT_INTERRUPTED, checkout, quiet_native
 from emo.cli import _inputs as inputs
 from emo.cli._files import whole_file
@@ -41,8 +42,6 @@ UNSEEN = {LIPSYNC: "no speech was heard", MIMIC: "no face was seen"}
 
 def run(args: argparse.Namespace, pipeline: str) -> int:
     """Set ROS up, run the graph until its recordings are over, leave the results."""
-    import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
-
     inputs.check(args, pipeline)
     from emo.ros_setup import enter_ros
 
