@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 
 from emo_interfaces.msg import MotorCommand
@@ -60,46 +61,49 @@ class DashboardNode(Node):
         self._publisher = self.create_publisher(MotorCommand, "manual/motor_command", qos.FRAMES)
         self._glance = Glance("dashboard_eyes", self.get_namespace(), self.context)
         self._board = Board(self.get_namespace())
+        self._working, self._ended = threading.Lock(), False
         host, token = self._kit.text("host"), self._kit.text("token")
         if host not in _LOOPBACK and not token:
             token = secrets.token_urlsafe(16)
         robot = RobotDescription.load(self._kit.text("robot"))
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period_s = 1.0 / self._kit.number("rate_hz")
-        self._timer = self.create_timer(period_s, self._look, clock=steady)
+        self._timer = self.create_timer(period_s, self._on_timer, clock=steady)
         self._manual_timer = self.create_timer(MANUAL_S, self._on_manual, clock=steady)
         for timer in (self._timer, self._manual_timer):
             timer.cancel()
         # The page calls from its own threads: what follows happens in this node's.
         self._attention = self.create_guard_condition(self._on_attention)
-        self._page = Page(
-            host,
-            int(self._kit.number("port")),
-            token,
-            robot,
-            Remote(self),
-            self._attention.trigger,
-        )
+        port, remote = int(self._kit.number("port")), Remote(self)
+        self._page = Page(host, port, token, robot, remote, self._attention.trigger)
         self.url = _url(host, self._page.port, token)
         self.get_logger().info(f"dashboard: {self.url}")
 
     def stop(self) -> None:
         """Close the page; commands by hand end with it."""
-        self._page.close()
-        self._glance.destroy()
+        with self._working:  # this node still spins
+            self._ended = True
+            self._page.close()
+            self._glance.destroy()
 
     def _on_attention(self) -> None:
         """Somebody begins to look, or nobody does any more."""
-        if self._page.watched == self._glance.is_open:
-            return
-        if self._page.watched:
-            self._board = Board(self.get_namespace())
-            self._glance.open()
-            self._timer.reset()
-        else:
-            self._timer.cancel()
-            self._manual_timer.cancel()
-            self._glance.close()
+        with self._working:
+            if self._ended or self._page.watched == self._glance.is_open:
+                return
+            if self._page.watched:
+                self._board = Board(self.get_namespace())
+                self._glance.open()
+                self._timer.reset()
+            else:
+                self._timer.cancel()
+                self._manual_timer.cancel()
+                self._glance.close()
+
+    def _on_timer(self) -> None:
+        with self._working:
+            if not self._ended:
+                self._look()
 
     def _look(self) -> None:
         now_s = time.monotonic()
@@ -111,11 +115,9 @@ class DashboardNode(Node):
         for message in glimpse.all("arbiter_state"):
             self._board.arbiter(message)
         self._page.update(self._board, glimpse, now_s)
-        if self._page.motors.manual == self._manual_timer.is_canceled():
-            if self._page.motors.manual:
-                self._manual_timer.reset()
-            else:
-                self._manual_timer.cancel()
+        manual, timer = self._page.motors.manual, self._manual_timer
+        if manual == timer.is_canceled():
+            (timer.reset if manual else timer.cancel)()
         self._kit.health.done()
 
     def _on_manual(self) -> None:

@@ -34,27 +34,32 @@ class LatencyCurves:
         )
 
     def update(self, board: Board, now_s: float) -> None:
-        """Add the slowest frame of the last half second."""
-        slowest = {name: board.slowest_ms(name, now_s, STEP_S) for name in _PIPELINES}
+        """Add the slowest frame since the last point, half a second ago or a little more."""
+        since_s = max(now_s - self._curves.added_s, STEP_S)
+        slowest = {name: board.slowest_ms(name, now_s, since_s) for name in _PIPELINES}
         if self._curves.add(slowest, now_s):
             self._plot.data = self._curves.data()
 
 
 class Curves:
-    """One number for each name every `STEP_S`, for `SPAN_S`."""
+    """One number for each name every `STEP_S`, for `SPAN_S`.
+
+    Attributes:
+        added_s: monotonic time of the last one.
+    """
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
         count = round(SPAN_S / STEP_S)
         nothing = (0.0,) * len(names)
         self._rows: deque[tuple[float, ...]] = deque([nothing] * count, maxlen=count)
-        self._added_s = -float("inf")
+        self.added_s = -float("inf")
 
     def add(self, values: dict[str, float], now_s: float) -> bool:
         """Another point, if it is time for one."""
-        if now_s - self._added_s < 0.9 * STEP_S:
+        if now_s - self.added_s < 0.9 * STEP_S:
             return False
-        self._added_s = now_s
+        self.added_s = now_s
         self._rows.append(tuple(values[name] for name in self._names))
         return True
 

@@ -104,7 +104,8 @@ class Page:
         return bool(self._clients)
 
     def close(self) -> None:
-        """Serve no more."""
+        """Serve no more; nobody's attention is told of."""
+        self._attention = lambda: None
         self._remote.close()
         self._server.stop()
 

@@ -71,7 +71,8 @@ class Remote:
         """Stop the robot's motors (or release them), whatever the pipelines do meanwhile.
 
         The drivers' service first: it tells this robot from others. Where none answers in time,
-        every driver of this machine is asked directly, as `./emo stop` does.
+        every driver of this machine is stopped directly, as `./emo stop` does. None is released
+        that way: another robot of the machine may have been stopped for somebody's sake.
 
         Returns:
             What the drivers say.
@@ -90,16 +91,15 @@ class Remote:
                 thread.start()
             for thread in threads:
                 thread.join()
-        if not said:
+        if stop and not said:
             for answer in knock(stop):
                 good = getattr(answer, "done", False)
                 (said if good else failed).append(getattr(answer, "message", f"{answer} is silent"))
         if said and not failed:
             return said[0]
-        raise EmoError(
-            f"{'; '.join(failed) or 'no motor driver answers'}: "
-            "run ./emo stop at the robot, or cut its power"
-        )
+        remedy = "run ./emo stop at the robot, or cut its power" if stop else (
+            "run ./emo stop --release at the robot")  # fmt: skip
+        raise EmoError(f"{'; '.join(failed) or 'no motor driver answers'}: {remedy}")
 
     def _ask_driver(self, driver: str, stop: bool, said: list[str], failed: list[str]) -> None:
         try:
