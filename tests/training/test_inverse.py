@@ -11,7 +11,7 @@ from babbles import made_babble, made_faces, with_gaze
 
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
-from emo_core.face.topology import ROBOT_LANDMARKS
+from emo_core.face.topology import EYEBROWS, ROBOT_LANDMARKS
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.inverse_model import InverseModel
 from emo_core.robot.mapping import LandmarksToMotors
@@ -24,9 +24,9 @@ from emo_core.training.inverse import (  # noqa: E402
     RECIPES,
     InverseSettings,
     disturb,
-    lip_readings,
     train_inverse,
 )
+from emo_core.training.readings import eye_readings, mouth_readings  # noqa: E402
 from emo_core.training.self_model import SelfModel  # noqa: E402
 
 
@@ -55,7 +55,7 @@ def test_the_self_model_knows_poses_it_never_saw(sim: RobotDescription) -> None:
 def test_a_reader_is_the_model_read(sim: RobotDescription) -> None:
     half = Split(made_babble(sim, 320), sim, "train").halves["mouth"]
     model = SelfModel(half)
-    lips = lip_readings()[2 * POINTS["mouth"].start :]
+    lips = mouth_readings()[2 * POINTS["mouth"].start :]
     poses = half.commands[:50]
     asked = torch.from_numpy(poses.astype(np.float32)).requires_grad_()
     read = model.reader(lips)(asked)
@@ -64,11 +64,16 @@ def test_a_reader_is_the_model_read(sim: RobotDescription) -> None:
     assert torch.isfinite(asked.grad).all() and asked.grad.abs().sum() > 0
 
 
-def test_lip_readings_are_gaps_and_width() -> None:
+def test_readings_are_gaps_the_mouths_width_and_the_brows_heights() -> None:
     face = canonical_face()
-    read = face[ROBOT_LANDMARKS, :2].reshape(-1) @ lip_readings()
-    assert read[4] == pytest.approx(face[13, 1] - face[14, 1], abs=1e-4)
-    assert read[9] == pytest.approx(face[291, 0] - face[61, 0], abs=1e-4)
+    flat = face[ROBOT_LANDMARKS, :2].reshape(-1)
+    mouth, eyes = flat @ mouth_readings(width_weight=3.0), flat @ eye_readings()
+    assert mouth[4] == pytest.approx(face[13, 1] - face[14, 1], abs=1e-4)
+    assert mouth[9] == pytest.approx(3.0 * (face[291, 0] - face[61, 0]), abs=1e-3)
+    assert eyes[[1, 4]] == pytest.approx(face[[159, 386], 1] - face[[145, 374], 1], abs=1e-4)
+    assert eyes[6:].mean() == pytest.approx(
+        np.delete(face[EYEBROWS, 1], [2, 7, 12, 17]).mean(), abs=1e-4
+    )
 
 
 def test_noise_moves_parts_as_one_and_its_level_differs_from_pair_to_pair() -> None:

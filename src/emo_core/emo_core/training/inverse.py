@@ -26,18 +26,20 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from emo_core.errors import EmoError
-from emo_core.face.topology import MOUTH_CORNERS, ROBOT_LANDMARKS
 from emo_core.models import write_config
 from emo_core.robot.babbling import Babble, random_poses
 from emo_core.robot.description import GROUPS, RobotDescription
 from emo_core.robot.inverse_model import INPUTS, LANDMARK_SCHEMA, InverseModel
-from emo_core.robot.normalization import INNER_LOW, INNER_UP, Profile
+from emo_core.robot.normalization import Profile
 from emo_core.robot.pairs import POINTS, SPLITS, Split
+from emo_core.training.readings import eye_readings, mouth_readings
 from emo_core.training.self_model import SelfModel
 
 Array = NDArray[np.float64]
 #: (number generator, how many) -> (B, 226) mm, (B, E) commands.
 Pairs = Callable[[np.random.Generator, int], tuple[Array, Array]]
+#: (226, K) readings of a face, places of the motors that change them, commands -> readings.
+Look = tuple[Array, NDArray[np.intp], Callable[[torch.Tensor], torch.Tensor]]
 
 _EDGE_PERCENTILE = 99.5
 _LEAST_SCALE_MM = 0.3
@@ -59,9 +61,11 @@ class InverseSettings:
         noise_mm: standard deviation, at most, of that noise on each coordinate; each pair draws its
             own level from 0 up.
         shift_mm: the same of one shift shared by all mouth points, or all eye points.
-        lips_per_mm: weight of how far the lips of the robot that executes the commands, as its
-            self-model sees them, are from those of a face with noise (gaps and width). On a
-            person's face chin and cheeks may be wrong, but lips must meet when hers do.
+        reading_per_mm: weight of how far what is read off the robot that executes the commands
+            (`training.readings`), as its self-model sees it, is from what is read off a face with
+            noise. On a person's face chin and cheeks may be wrong, but lips must meet when hers
+            do.
+        width_weight: of the mouth's width, among these readings.
     """
 
     pairs: str = "imagined"
@@ -72,7 +76,8 @@ class InverseSettings:
     own_share: float = 0.75
     noise_mm: float = 0.5
     shift_mm: float = 0.3
-    lips_per_mm: float = 0.02
+    reading_per_mm: float = 0.03
+    width_weight: float = 5.0
     steps: int = 12_000
     batch: int = 256
     learning_rate: float = 2e-3
@@ -149,17 +154,6 @@ class Imagination:
         return np.concatenate(x, axis=1), y
 
 
-def lip_readings() -> Array:
-    """(226, 10): a face times this is the nine gaps of the inner lips and the mouth's width, mm."""
-    place = {int(index): row for row, index in enumerate(ROBOT_LANDMARKS)}
-    out = np.zeros((len(ROBOT_LANDMARKS), 2, 10))
-    for column, (up, low) in enumerate(zip(INNER_UP, INNER_LOW, strict=True)):
-        out[up, 1, column], out[low, 1, column] = 1.0, -1.0
-    right, left = (place[corner] for corner in MOUTH_CORNERS)
-    out[left, 0, 9], out[right, 0, 9] = 1.0, -1.0
-    return out.reshape(INPUTS, 10)
-
-
 def disturb(x: Array, rng: np.random.Generator, settings: InverseSettings) -> Array:
     """(B, 226) mm with noise as `InverseSettings` has it."""
     level = rng.random((len(x), 1))
@@ -201,7 +195,8 @@ def train_inverse(
     rng = np.random.default_rng(seed)
     known, held_out = Split(data, robot, "train"), Split(data, robot, "val")
     pairs: Pairs = known.draw
-    errors, look = {}, None
+    errors: dict[str, float] = {}
+    looks: list[Look] = []
     if settings.pairs == "imagined":
         imagined = Imagination(robot, known, settings.poses, rng)
 
@@ -212,8 +207,13 @@ def train_inverse(
             return x, y
 
         errors = {group: model.error_mm for group, model in imagined.models.items()}
-        look = imagined.models["mouth"].reader(lip_readings()[2 * POINTS["mouth"].start :])
-    lips, mouth = lip_readings(), known.halves["mouth"].columns
+        for group, readings in (
+            ("mouth", mouth_readings(settings.width_weight)),
+            ("eye", eye_readings()),
+        ):
+            points = slice(2 * POINTS[group].start, 2 * POINTS[group].stop)
+            reader = imagined.models[group].reader(readings[points])
+            looks.append((readings, known.halves[group].columns, reader))
     sample = known.draw(rng, 20_000)[0]
     mean, scale = sample.mean(axis=0), np.maximum(sample.std(axis=0), _LEAST_SCALE_MM)
 
@@ -234,9 +234,10 @@ def train_inverse(
         x[own:] = disturb(x[own:], rng, settings)
         commands = network(standard(x))
         loss = (commands - wanted).abs().mean()
-        if look is not None:
-            shown, asked = look(commands[:, mouth]), torch.from_numpy((x @ lips).astype(np.float32))
-            loss = loss + settings.lips_per_mm * (shown - asked)[own:].abs().mean()
+        for readings, columns, reader in looks:
+            asked = torch.from_numpy((x[own:] @ readings).astype(np.float32))
+            shown = reader(commands[own:][:, columns])
+            loss = loss + settings.reading_per_mm * (shown - asked).abs().mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
