@@ -139,3 +139,9 @@ def test_mistakes_are_one_line(emo: Callable[..., Any], tmp_path: Path) -> None:
     assert "no recording at" in emo("bag", tmp_path / "none").error_line
     (tmp_path / "speech.db3").write_text("")
     assert "holds no MCAP file" in emo("bag", tmp_path).error_line
+
+
+def test_a_replay_never_replaces_the_recording_it_reads(emo: Callable[..., Any], bag: Path) -> None:
+    result = emo("replay", bag, "--with", "namespace=r", "--out", bag.parent)
+    assert result.status != 0 and "would be replaced" in result.error_line
+    assert Bag(bag).damage == ""

@@ -108,7 +108,7 @@ def plan(bag: Bag, options: GraphOptions, start: str, out: str) -> Plan:
         camera="topic",
     )  # fmt: skip
     place = f"/{options.namespace.strip('/')}/" if options.namespace.strip("/") else "/"
-    held = {name.removeprefix(place) for name in bag.types}
+    held = {name.removeprefix(place) for name in bag.log_ns}
     fed: dict[str, str] = {}
     for pipeline, readers in READERS.items():
         wanted = [start.removeprefix(place).lstrip("/")] if start else list(readers)
@@ -143,13 +143,14 @@ def live(bag: Bag, options: GraphOptions, start: str) -> list[Process]:
     shown = replace(options, source="topic", camera="topic", record=False)
     played = [chosen.name(topic) for topic in chosen.fed.values()]
     heard = chosen.name("audio_played")
+    is_heard = heard in bag.log_ns
     graph = []
     for entry in build_graph(replace(shown, pipeline=chosen.options.pipeline)):
         if entry.executable in _ROBOT or any(_same(entry, node) for node in chosen.nodes):
-            if entry.executable == "robot_view" and heard in bag.types:
+            if entry.executable == "robot_view" and is_heard:
                 entry = replace(entry, remappings=())
             graph.append(entry)
-    if options.view and heard in bag.types:
+    if options.view and is_heard:
         played.append(heard)
     player = Process(
         package="emo_recorder",

@@ -44,7 +44,7 @@ class PlayerNode(Node):
         self._pacer = Pacer(self)
         self._outlets: dict[str, tuple[Publisher, Any]] = {}
         for topic in self._kit.texts("topics"):
-            if topic not in self._bag.types:
+            if topic not in self._bag.log_ns:
                 raise EmoError(f"{self._bag.path} does not hold {topic}")
             kind = message_class(self._bag.types[topic])
             self._outlets[topic] = self.create_publisher(kind, topic, qos.STREAM), kind

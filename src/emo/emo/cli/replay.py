@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     options = replay.changed(replay.recorded_options(bag), args.settings)
     chosen = replay.plan(bag, options, args.start, str(out or ""))
     if out is not None:
-        _make_room(out)
+        _make_room(out, chosen, *(each.path for each in (bag, against) if each))
     from emo.ros_setup import enter_ros
 
     enter_ros(checkout(), Path(sys.prefix))
@@ -129,7 +129,7 @@ def _live(bag: Bag, args: argparse.Namespace) -> int:
     options = replace(options, out=str(out), view=view, port=0)
     chosen = replay.plan(bag, options, args.start, str(out))
     graph = replay.live(bag, options, args.start)
-    _make_room(out)
+    _make_room(out, chosen, bag.path)
     for name in ("sent.csv", "latency.csv", "latency.json", "robot.mp4"):
         (out / name).unlink(missing_ok=True)
     enter_ros(checkout(), Path(sys.prefix))
@@ -144,18 +144,26 @@ def _live(bag: Bag, args: argparse.Namespace) -> int:
     return EXIT_INTERRUPTED if stopped else 0
 
 
-def _make_room(out: Path) -> None:
+def _make_room(out: Path, chosen: Plan, *read: Path) -> None:
     """The folder, rid of an earlier replay's recording.
 
+    Args:
+        read: recordings that the replay reads.
+
     Raises:
-        EmoError: it cannot be written.
+        EmoError: one of them would go, or the folder cannot be written.
     """
     import shutil
 
+    for path in read:
+        if path.resolve().is_relative_to((out / "bag").resolve()):
+            raise EmoError(
+                f"{path} would be replaced by the replay: choose another folder with --out"
+            )
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for old in out.glob("**/commands.csv"):
-            old.unlink()
+        for folder in (out, *(out / pipeline for pipeline in chosen.fed)):
+            (folder / "commands.csv").unlink(missing_ok=True)
         if (out / "bag").exists():
             shutil.rmtree(out / "bag")
     except OSError as error:
