@@ -346,9 +346,15 @@ def test_a_full_disk_stops_the_recording_and_nothing_else(talker: Talker, tmp_pa
     assert not complete(tmp_path / "bag")
 
 
-def test_a_recorder_that_ends_leaves_a_whole_recording(talker: Talker, tmp_path: Path) -> None:
+HUMBLE = "import emo_recorder.recorder as module\nmodule._TOLD_ABOUT = False"
+
+
+@pytest.mark.parametrize("rclpy_of", ["", HUMBLE], ids=["here", "humble"])
+def test_a_recorder_that_ends_leaves_a_whole_recording(
+    talker: Talker, tmp_path: Path, rclpy_of: str
+) -> None:
     (tmp_path / "face.npz").write_bytes(b"kept")
-    process = recorder(tmp_path / "bag", keep=f"['{tmp_path / 'face.npz'}']")
+    process = recorder(tmp_path / "bag", rclpy_of, keep=f"['{tmp_path / 'face.npz'}']")
     try:
         until(lambda: size(tmp_path / "bag") > 10_000)
         process.send_signal(signal.SIGINT)

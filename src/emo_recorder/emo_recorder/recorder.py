@@ -11,6 +11,7 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import String
 
@@ -48,6 +49,8 @@ SEARCH_S, WATCH_S = 0.05, 0.5
 #: Topics outside the robot's namespace that belong to it all the same.
 GLOBAL = ("/diagnostics", "/rosout", "/parameter_events", "/clock", "/tf", "/tf_static")
 RAW = "sensor_msgs/msg/Image"
+#: Humble's rclpy hands a callback the message alone, and nothing about it.
+_TOLD_ABOUT = hasattr(Subscription, "CallbackType")
 
 
 class RecorderNode(Node):
@@ -126,8 +129,12 @@ class RecorderNode(Node):
             self._kit.health.fault("unknown_types", f"{name} is not recorded: {error}")
             return
         self._losses[name] = Losses()
-        callback = partial(self._on_message, topic)
+        callback = partial(self._on_message if _TOLD_ABOUT else self._on_bare, topic)
         self.create_subscription(kind, name, callback, fitting(offers, DEPTH), raw=True)
+
+    def _on_bare(self, topic: Topic, data: bytes) -> None:
+        now = self._kit.now()
+        self._on_message(topic, data, {"source_timestamp": now, "received_timestamp": now})
 
     def _on_message(self, topic: Topic, data: bytes, about: dict[str, Any]) -> None:
         sequence = about.get("publication_sequence_number") or 0
