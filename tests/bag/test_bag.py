@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -172,6 +173,22 @@ def test_a_full_disk_is_an_error_and_keeps_what_was_flushed(tmp_path: Path) -> N
     bag = Bag(tmp_path / "bag")
     assert list(bag.messages()) == expected(50)
     assert "cut off" in bag.damage
+
+
+def test_a_next_file_that_cannot_be_begun_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = write(tmp_path / "bag", 50, Limits(file=0, free=0))
+
+    def full(*args: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(EmoError, match=r"recording stopped: cannot write .*No space left"):
+        writer.flush()
+    writer.close()  # nothing more happens
+    monkeypatch.undo()
+    assert list(Bag(tmp_path / "bag").messages()) == expected(50)
 
 
 def test_room_is_left_on_the_disk(tmp_path: Path) -> None:

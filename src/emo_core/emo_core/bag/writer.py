@@ -80,7 +80,9 @@ class _Disk:
         os.fdatasync(self._file)
 
     def close(self) -> None:
-        os.close(self._file)
+        if self._file >= 0:  # once: the number may be another file's by now
+            file, self._file = self._file, -1
+            os.close(file)
 
 
 class _File:
