@@ -279,6 +279,9 @@ def test_estop_reaches_drivers_whose_ros_is_stuck(running: Running) -> None:
     try:
         assert dashboard._page._remote.estop(True) == "all motors stopped"
         assert robot[0]._head.estopped
+        with pytest.raises(EmoError, match=r"no motor driver answers.*stop --release"):
+            dashboard._page._remote.estop(False)
+        assert robot[0]._head.estopped, "directly, other robots would be released, too"
     finally:
         for node in robot:
             node.stop()
