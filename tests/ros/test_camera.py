@@ -29,7 +29,8 @@ from emo_core.camera.image import as_received, decode, encode
 from emo_core.camera.video import Video
 from emo_core.errors import EmoError
 from emo_core.viz.video import VideoWriter
-from emo_nodekit import qos
+from emo_nodekit import pictures, qos
+from emo_nodekit.kit import Kit
 from emo_nodekit.messages import nanoseconds, stamp
 from emo_nodekit.running import Spinner
 
@@ -126,6 +127,22 @@ def test_a_video_arrives_whole_and_in_its_own_time(
     stamps = np.array([nanoseconds(message.header.stamp) for message in out])
     np.testing.assert_array_equal(np.diff(stamps), 40_000_000)  # to the last: also the end's
     assert abs(time.time_ns() - stamps[-1]) < 10e9
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_images_are_heard_where_ros_tells_nothing_about_a_message(
+    running: Running, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    monkeypatch.setattr(pictures, "TOLD_ABOUT", told)  # False: Humble
+    listener, seen = Node("listener"), []
+    pictures.Pictures(listener, Kit(listener, ()), "image", True, lambda *one: seen.append(one))
+    probe = running(listener)
+    out = probe.create_publisher(CompressedImage, "image/compressed", ALL)
+    until(out.get_subscription_count)
+    for level in (10, 20):
+        out.publish(CompressedImage(data=array.array("B", encode(picture(level)))))
+    until(lambda: len(seen) == 2)
+    assert [step for _, _, step in seen] == [1, 1]
 
 
 def test_raw_images_only_for_those_who_ask(running: Running, video: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -16,6 +17,8 @@ from emo_nodekit.kit import Kit
 from emo_nodekit.messages import BadMessageError
 
 Message = Image | CompressedImage
+#: Humble's rclpy hands a callback the message alone, and nothing about it.
+TOLD_ABOUT = hasattr(Subscription, "CallbackType")
 
 
 def picture_of(message: Message) -> Picture | None:
@@ -57,7 +60,11 @@ class Pictures:
         self._topic = f"{topic}/compressed" if compressed else topic
         self._last = 0
         kind, depth = (CompressedImage, qos.PACKED) if compressed else (Image, qos.IMAGE)
-        self._subscription = node.create_subscription(kind, self._topic, self._on_message, depth)
+        heard: Callable[..., None] = self._on_message if TOLD_ABOUT else self._on_bare
+        self._subscription = node.create_subscription(kind, self._topic, heard, depth)
+
+    def _on_bare(self, message: Message) -> None:
+        self._on_message(message, {})
 
     def _on_message(self, message: Message, info: Any) -> None:
         # The publisher's own count, where this ROS tells it. A new publisher begins again.
