@@ -291,6 +291,38 @@ def test_gaze_turns_the_eyeballs_and_a_hand_goes_before_it(running: Running) -> 
     assert (out[2].frame, out[2].valid, list(out[2].names)) == (5, False, [])  # told all the same
 
 
+def test_the_eyeballs_are_let_go_when_the_images_end(running: Running) -> None:
+    node = ArbiterNode(parameters={"robot": "emo22"})
+    probe = running(node)
+    out = probe.collect(MotorCommand, "motor_command")
+    gaze = connected(probe.create_publisher(Gaze, "mimic/gaze", qos.FRAMES))
+    until(lambda: node._publisher.get_subscription_count() == 1)
+    gaze.publish(Gaze(frame=0, yaw=0.3, valid=True))
+    gaze.publish(Gaze(frame=1, end_of_stream=True))  # its angles mean nothing
+    until(lambda: len(out) == 2)
+    assert out[0].valid
+    assert (out[1].end_of_stream, out[1].valid, list(out[1].names)) == (True, False, [])
+
+
+def test_motors_of_another_robot_are_left_out_of_what_mimic_wants(running: Running) -> None:
+    node = ArbiterNode()
+    probe = running(node)
+    robot = RobotDescription.load("sim")
+    out = probe.collect(MotorCommand, "motor_command")
+    mimic = connected(probe.create_publisher(MotorCommand, "mimic/motor_command", qos.FRAMES))
+    until(lambda: node._publisher.get_subscription_count() == 1)
+    names = [*robot.names, "elbow"]
+    for frame in range(30):  # until the greeting is over, and its face followed
+        positions = floats([*robot.neutral, 0.5])
+        mimic.publish(
+            MotorCommand(frame=frame, names=names, positions=positions, valid=True, active=True)
+        )
+        time.sleep(0.04)
+    until(lambda: len(out) == 30)
+    assert list(out[-1].names) and "elbow" not in out[-1].names
+    assert faults(node)["unknown_motors"] == 30
+
+
 def test_the_own_image_is_said_and_not_followed(running: Running) -> None:
     node = ArbiterNode()
     probe = running(node)

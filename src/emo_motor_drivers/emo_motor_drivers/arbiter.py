@@ -86,7 +86,7 @@ class ArbiterNode(Node):
 
     def _on_command(self, name: str, source: MotorCommand) -> None:
         self._kit.health.follow(source.frame, name)
-        positions = motor_positions(source) if source.valid else {}
+        positions = self._known(motor_positions(source)) if source.valid else {}
         stamp_ns, target_ns = nanoseconds(source.header.stamp), nanoseconds(source.target_time)
         selected = self._arbitration.feed(
             name, positions, source.active, stamp_ns, target_ns, time.monotonic()
@@ -110,18 +110,27 @@ class ArbiterNode(Node):
             self._arbitration.end(name)
         self._show()
 
+    def _known(self, positions: dict[str, float]) -> dict[str, float]:
+        """Those of motors that this robot has."""
+        strange = positions.keys() - set(self._robot.names)
+        if strange:
+            self._kit.health.fault("unknown_motors", f"no motors {', '.join(sorted(strange))}")
+        return {name: at for name, at in positions.items() if name not in strange}
+
     def _on_gaze(self, source: Gaze) -> None:
-        """Angles of the eyeballs, as a command of the motors that turn them."""
+        """Angles of the eyeballs, as a command of the motors that turn them; none at the end."""
         if not (math.isfinite(source.yaw) and math.isfinite(source.pitch)):
             raise BadMessageError("gaze with angles that are not finite")
-        positions = gaze_positions(self._robot, source.yaw, source.pitch)
+        positions: dict[str, float] = {}  # at the end they are eased to neutral, as all motors are
+        if not source.end_of_stream:
+            positions = gaze_positions(self._robot, source.yaw, source.pitch)
         command = MotorCommand(
             header=source.header,
             frame=source.frame,
             target_time=source.target_time,
             names=list(positions),
             positions=floats(list(positions.values())),
-            valid=True,
+            valid=bool(positions),
             active=source.valid,
             end_of_stream=source.end_of_stream,
             stage_ms=source.stage_ms,
