@@ -90,7 +90,8 @@ class RobotViewNode(Node):
 
     def _on_audio(self, message: AudioChunk) -> None:
         samples = audio_samples(message, SAMPLE_RATE)
-        self._sound.put((samples, nanoseconds(message.header.stamp)))
+        if self._film is not None:  # else nobody takes it out
+            self._sound.put((samples, nanoseconds(message.header.stamp)))
 
     def _on_gaze(self, message: Gaze) -> None:
         """There is one for every image: with the first the film begins, sound or not."""
