@@ -69,7 +69,7 @@ class RosBus(ServoBus):
         self._commands = node.create_publisher(JointState, commands, SEND)
         self._torque = node.create_publisher(Bool, topic(self.description, "torque"), LATCHED)
         self._spinner = Spinner([node])
-        self._spinner.start()
+        self._spinner.start(freeze=False)  # a robot that is away is looked for again and again
         give_up_s = time.monotonic() + PATIENCE_S
         while not np.isfinite(self._heard_s).any() or not self._commands.get_subscription_count():
             if time.monotonic() > give_up_s:

@@ -65,7 +65,7 @@ class Health:
 
     @property
     def faults(self) -> dict[str, int]:
-        """What went wrong since the start: kind -> times."""
+        """What went wrong since the start: kind -> times; a copy, as other threads count, too."""
         return dict(self._faults)
 
     def done(self, latency_ms: float | None = None) -> None:
@@ -103,7 +103,7 @@ class Health:
         if self._latencies:
             p50, p95 = np.percentile(self._latencies, [50, 95])
             facts.update(latency_p50_ms=f"{p50:.2f}", latency_p95_ms=f"{p95:.2f}")
-        facts.update({kind: str(count) for kind, count in self._faults.items()}, **self.values)
+        facts.update({kind: str(count) for kind, count in self.faults.items()}, **self.values)
         facts.update(self._usage())
         status.values = [KeyValue(key=key, value=value) for key, value in facts.items()]
         message = DiagnosticArray(status=[status])

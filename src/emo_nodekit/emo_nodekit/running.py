@@ -50,10 +50,16 @@ class Spinner:
             )
             self._threads.append(thread)
 
-    def start(self) -> None:
-        """Let the nodes work. What exists by now is never looked at by the garbage collector."""
-        gc.collect()
-        gc.freeze()
+    def start(self, freeze: bool = True) -> None:
+        """Let the nodes work.
+
+        Args:
+            freeze: what exists by now is never looked at by the garbage collector. Not for nodes
+                that come and go: they would stay for ever.
+        """
+        if freeze:
+            gc.collect()
+            gc.freeze()
         for thread in self._threads:
             thread.start()
 
