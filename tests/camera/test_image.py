@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -49,7 +52,16 @@ def test_grey_jpegs_have_three_channels() -> None:
     np.testing.assert_array_equal(rgb[..., 0], rgb[..., 2])
 
 
-@pytest.mark.parametrize("packed", [b"", b"no picture", encode(scene(64, 48))[:80]])
+def png_header(width: int, height: int) -> bytes:
+    """The beginning of a PNG, whole up to its size."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+HUGE = png_header(60_000, 60_000) + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+
+
+@pytest.mark.parametrize("packed", [b"", b"no picture", encode(scene(64, 48))[:80], HUGE])
 def test_damage_is_told(packed: bytes) -> None:
     with pytest.raises(ValueError, match="no picture"):
         decode(packed)

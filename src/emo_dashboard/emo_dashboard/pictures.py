@@ -63,7 +63,10 @@ def picture_of(message: Image | CompressedImage | None) -> Picture | None:
         return None
     data = memoryview(message.data)
     if isinstance(message, CompressedImage):
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2)
+        try:
+            bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2)
+        except cv2.error:  # it says that it is larger than OpenCV reads
+            bgr = None
         if bgr is None:
             return None
         rgb: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

@@ -60,7 +60,10 @@ def decode(packed: bytes | memoryview) -> Image:
         ValueError: it is damaged beyond reading, or no picture.
     """
     raw = np.frombuffer(packed, np.uint8)
-    bgr = cv2.imdecode(raw, cv2.IMREAD_COLOR) if len(raw) else None
+    try:
+        bgr = cv2.imdecode(raw, cv2.IMREAD_COLOR) if len(raw) else None
+    except cv2.error:  # it says that it is larger than OpenCV reads
+        bgr = None
     if bgr is None:
         raise ValueError(f"{len(raw)} bytes that are no picture")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
