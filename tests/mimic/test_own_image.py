@@ -153,6 +153,18 @@ def test_nothing_jumps_when_a_face_is_taken_up(robot: RobotDescription) -> None:
     assert np.abs(scene.poses[-1] - robot.neutral).max() > 0.3
 
 
+def test_a_face_lost_while_it_is_looked_at_is_not_shown(robot: RobotDescription) -> None:
+    own = OwnImage(robot)
+    held = dict.fromkeys(robot.names, 0.9)
+    for k in range(10):
+        own.feed(held, True, START_S + 0.04 * k)
+    assert own.state == LOOKING
+    for k in range(10, 30):  # the tracker goes on with the expression it saw last
+        shown, active = own.feed(held, False, START_S + 0.04 * k)
+    assert own.state == NOBODY
+    assert (shown, active) == ({}, False)
+
+
 def test_somebody_who_comes_instead_is_taken_up_again(robot: RobotDescription) -> None:
     scene = Scene(robot)
     assert scene.run(SURE_S) == OWN

@@ -114,7 +114,8 @@ class OwnImage:
             self._suspect(positions, now_s)
         if self.state == LOOKING:
             return self._greeting(now_s), True
-        if self.state == OWN:
+        # A face that was lost while it was looked at is held by the tracker, and was never shown.
+        if self.state == OWN or (self.state == NOBODY and self._motors):
             return {}, False
         self._shown = self._taken_up(positions, now_s)
         return self._shown, active
