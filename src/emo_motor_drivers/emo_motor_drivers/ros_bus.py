@@ -59,6 +59,14 @@ class RosBus(ServoBus):
 
     def open(self) -> None:
         self.close()
+        try:
+            self._meet()
+        except BusError:
+            self.close()
+            raise
+
+    def _meet(self) -> None:
+        """Find the robot; nobody else may command it."""
         context = rclpy.utilities.get_default_context()
         if not context.ok():
             self._own = context = Context()
