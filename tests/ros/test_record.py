@@ -346,7 +346,7 @@ def test_a_full_disk_stops_the_recording_and_nothing_else(talker: Talker, tmp_pa
     assert not complete(tmp_path / "bag")
 
 
-HUMBLE = "import emo_recorder.recorder as module\nmodule._TOLD_ABOUT = False"
+HUMBLE = "import emo_recorder.recorder as module\nmodule.TOLD_ABOUT = False"
 
 
 @pytest.mark.parametrize("rclpy_of", ["", HUMBLE], ids=["here", "humble"])

@@ -19,6 +19,9 @@ from emo_nodekit.parameters import TRACE_DIR, Parameter, Value, check, declare, 
 
 Message = TypeVar("Message")
 
+#: Humble's rclpy hands a callback the message alone, and nothing about it.
+TOLD_ABOUT = hasattr(Subscription, "CallbackType")
+
 
 def placed(
     namespace: str = "",

@@ -6,19 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from emo_core.camera.image import Image as Picture
 from emo_core.camera.image import decode, to_rgb
 from emo_nodekit import qos
-from emo_nodekit.kit import Kit
+from emo_nodekit.kit import TOLD_ABOUT, Kit
 from emo_nodekit.messages import BadMessageError
 
 Message = Image | CompressedImage
-#: Humble's rclpy hands a callback the message alone, and nothing about it.
-TOLD_ABOUT = hasattr(Subscription, "CallbackType")
 
 
 def picture_of(message: Message) -> Picture | None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import String
 
@@ -20,7 +19,7 @@ from emo_core.bag import Limits, Topic
 from emo_core.bag.losses import Losses
 from emo_core.bag.provenance import fingerprints
 from emo_core.errors import EmoError
-from emo_nodekit.kit import Kit, placed
+from emo_nodekit.kit import TOLD_ABOUT, Kit, placed
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.records import unused
 from emo_nodekit.running import run
@@ -49,8 +48,6 @@ SEARCH_S, WATCH_S = 0.05, 0.5
 #: Topics outside the robot's namespace that belong to it all the same.
 GLOBAL = ("/diagnostics", "/rosout", "/parameter_events", "/clock", "/tf", "/tf_static")
 RAW = "sensor_msgs/msg/Image"
-#: Humble's rclpy hands a callback the message alone, and nothing about it.
-_TOLD_ABOUT = hasattr(Subscription, "CallbackType")
 
 
 class RecorderNode(Node):
@@ -129,7 +126,7 @@ class RecorderNode(Node):
             self._kit.health.fault("unknown_types", f"{name} is not recorded: {error}")
             return
         self._losses[name] = Losses()
-        callback = partial(self._on_message if _TOLD_ABOUT else self._on_bare, topic)
+        callback = partial(self._on_message if TOLD_ABOUT else self._on_bare, topic)
         self.create_subscription(kind, name, callback, fitting(offers, DEPTH), raw=True)
 
     def _on_bare(self, topic: Topic, data: bytes) -> None:

@@ -191,10 +191,10 @@ class BagWriter:
             while len(self._files) > 1 and self._size() > self._limits.total * _MB:
                 self._files.pop(0).path.unlink()
                 self.dropped_files += 1
+            free = shutil.disk_usage(self.folder).free // _MB
         except OSError as error:
             raise self._failure(error) from error
         self._write_metadata()
-        free = shutil.disk_usage(self.folder).free // _MB
         if free < self._limits.free:
             self.close()
             why = (
