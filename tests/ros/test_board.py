@@ -66,11 +66,12 @@ def test_others_diagnostics_and_strange_values_do_no_harm() -> None:
     stranger = report("lidar", rate_hz=10)
     stranger.status[0].hardware_id = "sick"
     board.diagnostics(stranger, 1.0)
-    board.diagnostics(report("camera", rate_hz="fast", dropped="nan"), 1.0)
-    (node,) = board.nodes(1.0)
-    assert node.name == "camera"
-    assert node.dropped == 0
-    assert np.isnan(node.rate_hz)
+    for dropped in ("nan", "inf"):
+        board.diagnostics(report("camera", rate_hz="fast", dropped=dropped), 1.0)
+        (node,) = board.nodes(1.0)
+        assert node.name == "camera"
+        assert node.dropped == 0
+        assert np.isnan(node.rate_hz)
 
 
 def test_each_stage_is_shown_what_it_adds_over_the_last_seconds() -> None:

@@ -214,7 +214,7 @@ def _node(status: DiagnosticStatus, facts: Mapping[str, str], silent_s: float) -
         rate_hz=0.0 if gone else _number(facts, "rate_hz"),
         p50_ms=_number(facts, "latency_p50_ms"),
         p95_ms=_number(facts, "latency_p95_ms"),
-        dropped=0 if np.isnan(dropped) else int(dropped),
+        dropped=int(dropped) if np.isfinite(dropped) else 0,
         process=facts.get("process", ""),
         temperature_c=_number(facts, "temperature_c"),
         facts={key: value for key, value in facts.items() if key not in _COLUMNS},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import Any
 
 import viser
@@ -27,17 +28,21 @@ class Settings:
         self._remote = remote
         self._folders: list[Any] = []
         self._shown: list[Setting] = []
+        self._refreshing = threading.Lock()  # browsers come on threads of their own
         self._reload = self._gui.add_button("Look again", hint="ask the nodes for their parameters")
         self._reload.on_click(lambda _: self.refresh())
 
     def refresh(self) -> None:
         """Ask the nodes; make the widgets anew where something changed. Takes its time."""
-        try:
-            found = self._remote.settings()
-        except EmoError:  # the dashboard ends
-            return
-        if found == self._shown:
-            return
+        with self._refreshing:
+            try:
+                found = self._remote.settings()
+            except EmoError:  # the dashboard ends
+                return
+            if found != self._shown:
+                self._show(found)
+
+    def _show(self, found: list[Setting]) -> None:
         for folder in self._folders:
             folder.remove()
         self._folders, self._shown = [], found
