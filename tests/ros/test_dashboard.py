@@ -37,6 +37,7 @@ from emo_core.robot.description import RobotDescription
 from emo_dashboard import faces, pictures, tables
 from emo_dashboard.board import NodeState
 from emo_dashboard.dashboard import DashboardNode
+from emo_dashboard.gate import Gate
 from emo_dashboard.latency import SPAN_S, STEP_S, Curves
 from emo_dashboard.remote import Remote
 from emo_motor_drivers import drivers
@@ -176,6 +177,11 @@ def test_other_machines_need_the_token(running: Running) -> None:
     assert refused.value.response.status_code == 401
     with browser(dashboard, Cookie=pair.replace(host.partition(":")[0], "127.0.0.1")):
         until(lambda: dashboard._page.watched)
+
+
+def test_a_viser_that_opens_its_port_in_another_way_is_not_served() -> None:
+    with pytest.raises(EmoError, match="kept from strangers"), Gate("").before_viser():
+        pass
 
 
 def test_two_pages_side_by_side_take_two_ports(running: Running) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import http
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +19,8 @@ import viser.infra._infra as infra
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
+
+from emo_core.errors import EmoError
 
 #: Names of this machine itself. Others that lead here were made for it (DNS rebinding).
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -70,9 +73,15 @@ class Gate:
         """A ViserServer made within the block asks this gate first.
 
         Viser has no hook of its own for it: the function that opens its port gets one here.
+
+        Raises:
+            EmoError: this viser opened its port in another way.
         """
+        opened = threading.Event()
 
         def guarded(*args: Any, process_request: Handler, **options: Any) -> serve:
+            opened.set()
+
             def ask(connection: ServerConnection, request: Request) -> Any:
                 return self(connection, request, process_request)
 
@@ -84,6 +93,11 @@ class Gate:
             yield
         finally:
             server.serve = serve
+        if not opened.is_set():
+            raise EmoError(
+                "this release of viser cannot be kept from strangers: "
+                "pip install -r requirements/dashboard.txt"
+            )
 
 
 def _cookies(request: Request) -> dict[str, str]:
