@@ -18,8 +18,9 @@ from emo_core.rates import SAMPLE_RATE
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.render import Renderer
 from emo_nodekit import qos
+from emo_nodekit.joints import joint_angles
 from emo_nodekit.kit import Kit, placed
-from emo_nodekit.messages import BadMessageError, audio_samples, nanoseconds, stamp
+from emo_nodekit.messages import audio_samples, nanoseconds, stamp
 from emo_nodekit.parameters import ROBOT, Parameter, Value
 from emo_nodekit.records import unused
 from emo_nodekit.running import PATIENT, run
@@ -83,10 +84,7 @@ class RobotViewNode(Node):
             self._web.close()
 
     def _on_joints(self, message: JointState) -> None:
-        if len(message.name) != len(message.position) or not np.isfinite(message.position).all():
-            raise BadMessageError("names and positions do not match, or are not finite")
-        radians = dict(zip(message.name, message.position, strict=False))
-        self._motion.add(nanoseconds(message.header.stamp), radians)
+        self._motion.add(nanoseconds(message.header.stamp), joint_angles(message))
 
     def _on_audio(self, message: AudioChunk) -> None:
         samples = audio_samples(message, SAMPLE_RATE)
