@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from emo.bench.live import EMO, run, write_speech
+from emo.bench.usage import Usage
 from emo.options import BOTH
 from emo_core.errors import EmoError
 from emo_core.evaluation.skew import skew_of_film
@@ -28,16 +28,16 @@ def with_length(speech: Path, lengths_s: Sequence[float], folder: Path) -> list[
             [*EMO, "animate", str(folder / "length.wav"), "-o", str(folder / "length.npz")],
             stdout=subprocess.DEVNULL,
         )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        with Usage(process.pid, 0.05) as usage:  # wait4's maximum would count this process, too
+            status = process.wait()
+        if status:
             raise EmoError(f"emo animate failed on {length_s:g} s of {speech}")
         wall_s = time.monotonic() - start
         rows.append({
             "recording_s": length_s,
             "wall_s": wall_s,
             "times_real_time": length_s / wall_s,
-            "memory_mb": used.ru_maxrss / 1024,
+            "memory_mb": max((sum(look.values()) for _, look in usage.memory()), default=0.0),
         })  # fmt: skip
     return rows
 
