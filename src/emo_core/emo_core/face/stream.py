@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,12 +75,6 @@ class FaceStream:
             screen = to_screen(metric, pose)
         self._person = sight.person
         return Seen(metric, pose, screen, sight.faces, sight.person, sight.blurred)
-
-
-def follow_frames(finder: Faces, frames: Iterable[Image], fps: float, smooth: bool = True) -> Track:
-    """A whole video, as the stream would see it (see `Track`)."""
-    stream = FaceStream(finder, smooth)
-    return collect([stream.feed(image, i / fps) for i, image in enumerate(frames)], fps)
 
 
 def collect(seen: list[Seen], fps: float) -> Track:
