@@ -97,6 +97,7 @@ def test_raw_grey_and_yuv() -> None:
         ((40, 50), 149, 6000, "rgb8", "rows of 149"),
         ((0, 50), 150, 6000, "rgb8", "50 x 0"),
         ((40, 50), 150, 6000, "bayer_rggb16", "'bayer_rggb16'"),
+        ((40, 49), 98, 3920, "yuyv", "49 wide in 'yuyv'"),
     ],
 )
 def test_raw_pictures_that_cannot_be(

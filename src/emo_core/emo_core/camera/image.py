@@ -78,7 +78,7 @@ def to_rgb(data: bytes | memoryview, height: int, width: int, step: int, encodin
     """RGB of a raw picture as sensor_msgs/Image describes it: rows of `step` bytes.
 
     Raises:
-        ValueError: an encoding that is not known, or too little data.
+        ValueError: an encoding that is not known or does not go with the width, or too little data.
     """
     if encoding not in _ENCODINGS:
         raise ValueError(f"pictures in '{encoding}': send one of {', '.join(_ENCODINGS)}")
@@ -86,6 +86,8 @@ def to_rgb(data: bytes | memoryview, height: int, width: int, step: int, encodin
     raw = np.frombuffer(data, np.uint8)
     if min(height, width) < 1 or step < width * depth or len(raw) < height * step:
         raise ValueError(f"a picture of {width} x {height} with {len(raw)} bytes in rows of {step}")
+    if depth == 2 and width % 2:  # YUV 4:2:2
+        raise ValueError(f"a picture {width} wide in '{encoding}', whose pixels come in pairs")
     rows = raw[: height * step].reshape(height, step)[:, : width * depth]
     pixels = np.ascontiguousarray(rows).reshape(height, width, depth)
     if conversion is None:
