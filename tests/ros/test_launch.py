@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from emo.graph import build_graph
 from emo.options import GraphOptions
@@ -40,14 +41,16 @@ def launching(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """What the launch files share, on recording stand-ins for the launch packages."""
     contents = {
         "launch": ["LaunchContext", "LaunchDescription"],
-        "launch.actions": ["DeclareLaunchArgument", "OpaqueFunction", "Shutdown"],
-        "launch.events": [],
-        "launch.events.process": ["ProcessExited"],
+        "launch.actions": [
+            "DeclareLaunchArgument", "EmitEvent", "LogInfo", "OpaqueFunction", "Shutdown",
+        ],
+        "launch.events": ["matches_action"],
+        "launch.events.process": ["ProcessExited", "ShutdownProcess"],
         "launch.substitutions": [],
         "launch_ros": [],
         "launch_ros.actions": ["Node"],
         "launch_ros.parameter_descriptions": ["ParameterValue"],
-    }
+    }  # fmt: skip
     for name, classes in contents.items():
         module = types.ModuleType(name)
         for each in classes:
@@ -163,11 +166,53 @@ def test_composed_is_one_process_and_the_isolated_ones(
 
 
 def test_what_no_restart_can_mend_ends_the_launch(launching: types.ModuleType) -> None:
-    on_exit = nodes(launching, "lipsync")[0].kwargs["on_exit"]
+    on_exit = nodes(launching, "lipsync")[-1].kwargs["on_exit"]
     ended = types.SimpleNamespace(process_name="microphone-1")
     assert on_exit(types.SimpleNamespace(**vars(ended), returncode=1), None) == []
     (shutdown,) = on_exit(types.SimpleNamespace(**vars(ended), returncode=HOPELESS), None)
     assert shutdown.kwargs["reason"] == "microphone-1 cannot run"
+
+
+@pytest.mark.parametrize("composed", ["true", "false"])
+def test_what_only_looks_on_never_ends_the_launch(
+    launching: types.ModuleType, composed: str
+) -> None:
+    made = nodes(launching, "both", record="true", dashboard="true", composed=composed)
+    rules = {node.kwargs["executable"]: node.kwargs["on_exit"] for node in made}
+    for executable, on_exit in rules.items():
+        ended = types.SimpleNamespace(
+            process_name=executable, returncode=HOPELESS, action=f"the node {executable}"
+        )
+        kinds = [type(action).__name__ for action in on_exit(ended, None)]
+        if executable not in ("recorder", "dashboard", "robot_view"):
+            assert kinds == ["Shutdown"]
+            continue
+        assert kinds == ["LogInfo", "EmitEvent"]
+        event = on_exit(ended, None)[1].kwargs["event"]
+        assert type(event).__name__ == "ShutdownProcess", "not started again"
+        assert event.kwargs["process_matcher"].args == (ended.action,)
+        ended.returncode = 1
+        assert on_exit(ended, None) == [], "a crash is followed by a restart"
+    assert {"recorder", "dashboard", "robot_view"} < rules.keys()
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_a_replay_shows_only_a_robot_that_can_be_drawn(
+    launching: types.ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, drawn: bool
+) -> None:
+    content = yaml.safe_load((ROOT / "config" / "robots" / "sim.yaml").read_text())
+    del content["simulator"]
+    content["bus"] = {"kind": "ros", "port": "head"}
+    (tmp_path / "plain.yaml").write_text(yaml.safe_dump(content))
+    robot = "sim" if drawn else str(tmp_path / "plain.yaml")
+    shown: list[GraphOptions] = []
+    monkeypatch.setattr("emo_core.bag.Bag", lambda path: None)
+    monkeypatch.setattr("emo.replay.recorded_options", lambda bag: GraphOptions(robot=robot))
+    monkeypatch.setattr("emo.replay.live", lambda bag, options, start: shown.append(options) or [])
+    *arguments, graph = launching.replay_description().args[0]
+    values = {each.args[0]: each.kwargs["default_value"] for each in arguments}
+    graph.kwargs["function"]({**values, "bag": "a_bag"})
+    assert [options.view for options in shown] == [drawn]
 
 
 def test_every_topic_of_a_pipeline_is_waited_for_by_its_sources() -> None:

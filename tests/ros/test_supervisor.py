@@ -64,6 +64,7 @@ class Child:
     name: str
     function: str
     executable: str = "node"
+    isolated: bool = False
 
     @property
     def module(self) -> str:
@@ -156,6 +157,26 @@ def test_what_no_restart_can_mend_is_said_at_once(environment: dict[str, str]) -
     ):
         runs.watch(10.0)
     assert runs.restarts == {"lips": 0}
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [("hopeless", "cannot run: model not found"), ("crash", "ended 4 times in a row (status 1)")],
+)
+def test_what_only_looks_on_is_left_out_and_the_graph_goes_on(
+    environment: dict[str, str], notes: Callable[[], list[str]], function: str, why: str
+) -> None:
+    lines: list[str] = []
+    graph = [Child("recorder", function, isolated=True), Child("drivers", "wait")]
+    with Supervisor(graph, environment, lines.append, 0.01) as runs:
+        until(lambda: any("goes on without it" in line for line in lines), runs)
+        until(lambda: "drivers runs" in notes(), runs)
+        restarts = runs.restarts["recorder"]
+        assert runs.watch(0.5), "the drivers run"
+        assert set(runs.pids) == {"drivers"}
+        assert runs.restarts["recorder"] == restarts
+    (line,) = [line for line in lines if "goes on without it" in line]
+    assert line.startswith(f"[recorder] the process recorder {why}")
 
 
 def test_drivers_stop_after_the_pipeline_and_before_the_view(

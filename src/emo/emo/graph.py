@@ -30,7 +30,8 @@ class Process:
             their own (a launch file must then set none).
         namespace: without leading slash; empty is the root.
         isolated: keeps a process of its own even when the rest is composed, because its work
-            (rendering, video encoding) would hold the interpreter's lock in the audio's way.
+            (rendering, video encoding) would hold the interpreter's lock in the audio's way. It
+            only looks on: the graph goes on without it.
     """
 
     package: str

@@ -9,8 +9,9 @@ from dataclasses import Field, fields, replace
 from functools import partial
 from typing import Any
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
-from launch.events.process import ProcessExited
+from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, Shutdown
+from launch.events import matches_action
+from launch.events.process import ProcessExited, ShutdownProcess
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -26,6 +27,16 @@ def _unless_hopeless(event: ProcessExited, context: LaunchContext) -> list[Any]:
     if event.returncode != HOPELESS:
         return []
     return [Shutdown(reason=f"{event.process_name} cannot run")]
+
+
+def _go_on(event: ProcessExited, context: LaunchContext) -> list[Any]:
+    """What only looks on is not started again where that cannot help; the robot goes on."""
+    if event.returncode != HOPELESS:
+        return []
+    return [
+        LogInfo(msg=f"{event.process_name} cannot run: the graph goes on without it"),
+        EmitEvent(event=ShutdownProcess(process_matcher=matches_action(event.action))),
+    ]
 
 
 #: A crashed process comes back after a pause. At the end the drivers ease to neutral, and the view
@@ -90,14 +101,16 @@ def _replayed(names: list[str], context: LaunchContext) -> list[Any]:
     """The graph for a recording."""
     from emo import replay
     from emo_core.bag import Bag
+    from emo_core.robot.description import RobotDescription
 
     chosen = {name: LaunchConfiguration(name).perform(context) for name in names}
     bag = Bag(chosen["bag"])
     options = replay.recorded_options(bag)
+    robot = chosen["robot"] or options.robot
     options = replace(
         options,
-        robot=chosen["robot"] or options.robot,
-        view=chosen["view"] == "true",
+        robot=robot,
+        view=chosen["view"] == "true" and RobotDescription.load(robot).simulator is not None,
         out=chosen["out"],
         port=0,
     )
@@ -135,7 +148,7 @@ def _node(process: Process) -> Node:
         namespace=process.namespace or None,
         parameters=[parameters],
         remappings=list(process.remappings),
-        **_KEPT_RUNNING,
+        **(_KEPT_RUNNING | ({"on_exit": _go_on} if process.isolated else {})),
     )
 
 

@@ -3,7 +3,8 @@
 `./emo lipsync` uses it for the view, and with `--processes` for every node. Processes are started,
 their output is prefixed with their name, a crashed one comes back with back-off, and at the end
 all are stopped in order: the pipeline first, then the drivers (which bring the face to neutral),
-then the view (which films it), and the recorder last.
+then the view (which films it), and the recorder last. What only looks on (view, recorder,
+dashboard) never ends the graph: one that cannot run is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from emo_nodekit import HOPELESS
 #: A process that ran this long was well: the next restart begins with the shortest delay again.
 HEALTHY_S = 10.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0
-#: This many ends in a row, none of them after a healthy run, end the whole graph.
+#: This many ends in a row, none of them after a healthy run, are enough.
 TRIES = 4
 
 #: How long a process may take to follow SIGINT, and then SIGTERM, before SIGKILL. The drivers ease
@@ -47,6 +48,8 @@ class Entry(Protocol):
     def module(self) -> str: ...
     @property
     def executable(self) -> str: ...
+    @property
+    def isolated(self) -> bool: ...
     def ros_args(self) -> list[str]: ...
 
 
@@ -71,6 +74,7 @@ def command(entry: Entry) -> list[str]:
 class _Child:
     name: str
     arguments: list[str]
+    isolated: bool = False  # it only looks on
     stop_order: int = 0
     process: subprocess.Popen[str] | None = None
     reader: threading.Thread | None = None
@@ -99,7 +103,7 @@ class Supervisor:
         first_delay_s: float = FIRST_DELAY_S,
     ) -> None:
         self._children = [
-            _Child(entry.name, command(entry), STOP_ORDER.get(entry.executable, 0))
+            _Child(entry.name, command(entry), entry.isolated, STOP_ORDER.get(entry.executable, 0))
             for entry in graph
         ]
         self._environment = {
@@ -154,7 +158,8 @@ class Supervisor:
             Whether any process still runs or is about to.
 
         Raises:
-            EmoError: a process ended with `HOPELESS`, or again and again.
+            EmoError: a process ended with `HOPELESS`, or again and again; one that only looks on
+                is left out instead.
         """
         deadline_s = time.monotonic() + duration_s
         while True:
@@ -199,10 +204,12 @@ class Supervisor:
                 start_new_session=True, preexec_fn=self._before_exec,
             )  # fmt: skip
         except OSError as error:
-            raise EmoError(
-                f"cannot start the process {child.name}: {error.strerror}. Close other programs, "
-                "or run the graph in one process (without --processes)"
-            ) from error
+            self._give_up(
+                child,
+                f"cannot start the process {child.name}: {error.strerror}",
+                "Close other programs, or run the graph in one process (without --processes)",
+            )
+            return
         child.reader = threading.Thread(target=self._read, args=(child, child.process), daemon=True)
         child.reader.start()
 
@@ -232,17 +239,23 @@ class Supervisor:
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
         said = f": {child.last_line}" if child.last_line else ""
         if status == HOPELESS:
-            raise EmoError(f"the process {child.name} cannot run{said}")
+            self._give_up(child, f"the process {child.name} cannot run{said}")
+            return
         ran_s = time.monotonic() - child.started_s
         child.failures = 1 if ran_s >= HEALTHY_S else child.failures + 1
         if child.failures >= TRIES:
-            raise EmoError(
-                f"the process {child.name} ended {TRIES} times in a row ({how}){said}. Mend the "
-                "cause and run again"
-            )
+            why = f"the process {child.name} ended {TRIES} times in a row ({how}){said}"
+            self._give_up(child, why, "Mend the cause and run again")
+            return
         delay_s = min(self._first_delay_s * 2 ** (child.failures - 1), LONGEST_DELAY_S)
         child.restart_at_s = time.monotonic() + delay_s
         self._write(f"[{child.name}] ended ({how}): starting it again in {delay_s:.1f} s")
+
+    def _give_up(self, child: _Child, why: str, remedy: str = "") -> None:
+        """The graph ends with this process, or goes on without it, if it only looked on."""
+        if not child.isolated:
+            raise EmoError(". ".join(filter(None, (why, remedy))))
+        self._write(f"[{child.name}] {why} (the graph goes on without it)")
 
     def _signal(self, children: Sequence[_Child], number: signal.Signals, wait_s: float) -> None:
         """Send a signal to those that run, with all they started, and wait for their end."""
