@@ -6,6 +6,7 @@ shows in what it published, since stamps are carried on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,22 +50,46 @@ def unread(bag: Bag, place: str) -> dict[str, set[int]]:
             later: set[int] = set().union(*stamps[i + 1 :])
             if later:
                 found[place + topic] = stamps[i] - later
-    features = _read(bag, f"{place}speech_features")
+    features = _read(bag, f"{place}speech_features", _of_features)
     if features:
-        found[f"{place}audio"] = _audio(_read(bag, f"{place}audio"), features)
+        found[f"{place}audio"] = _audio(_read(bag, f"{place}audio", _of_chunk), features)
         found[f"{place}speech_features"] = _features(
-            features, _read(bag, f"{place}lipsync/landmarks")
+            features, _read(bag, f"{place}lipsync/landmarks", _of_face)
         )
     return found
 
 
 class _Message(NamedTuple):
-    content: Any
+    """What counts of a message: hours of samples and features would take gigabytes."""
+
     sequence: int  # its publisher's number of it; 0: not known
+    stamp_ns: int
+    first: int  # number of its first sample, feature or face
+    count: int = 1  # of samples or features
+    ended: bool = False  # the stream, with it
+    ahead_ns: int = 0  # of a face: its stamp after the time it belongs to
 
 
-def _read(bag: Bag, topic: str) -> list[_Message]:
-    return [_Message(bag.decode(raw), raw.sequence) for raw in bag.messages([topic])]
+def _read(bag: Bag, topic: str, part: Callable[[int, Any], _Message]) -> list[_Message]:
+    return [part(raw.sequence, bag.decode(raw)) for raw in bag.messages([topic])]
+
+
+def _of_chunk(sequence: int, chunk: Any) -> _Message:
+    stamp_ns = nanoseconds(chunk.header.stamp)
+    return _Message(
+        sequence, stamp_ns, chunk.first_sample, len(chunk.data), ended=chunk.end_of_stream
+    )
+
+
+def _of_features(sequence: int, features: Any) -> _Message:
+    stamp_ns = nanoseconds(features.header.stamp)
+    return _Message(sequence, stamp_ns, features.first_frame, len(features.data) // features.dim)
+
+
+def _of_face(sequence: int, face: Any) -> _Message:
+    stamp_ns = nanoseconds(face.header.stamp)
+    ahead_ns = stamp_ns - nanoseconds(face.target_time)
+    return _Message(sequence, stamp_ns, face.frame, ahead_ns=ahead_ns)
 
 
 def _not_recorded(last: _Message | None, message: _Message) -> int:
@@ -79,28 +104,26 @@ def _audio(audio: list[_Message], features: list[_Message]) -> set[int]:
     which only fill the first window. That holds for chunks of whole hops; of others all count as
     read.
     """
-    chunks = [message.content for message in audio]
-    if any(len(chunk.data) % HOP for chunk in chunks):
+    if any(chunk.count % HOP for chunk in audio):
         return set()
-    index = {nanoseconds(chunk.header.stamp): i for i, chunk in enumerate(chunks)}
+    index = {chunk.stamp_ns: i for i, chunk in enumerate(audio)}
     read: set[int] = set()
     expected = -1
     last: _Message | None = None
     for message in features:
-        content = message.content
-        i = index.get(nanoseconds(content.header.stamp))
+        i = index.get(message.stamp_ns)
         if i is not None:
             read.add(i)
-            begin = content.first_frame * HOP
-            began = content.first_frame != expected  # the stream began anew
+            begin = message.first * HOP
+            began = message.first != expected  # the stream began anew
             if _not_recorded(last, message):  # what came of the chunks before is not known
                 begin, began = max(expected, 0) * HOP, True
-            while began and i > 0 and begin <= chunks[i - 1].first_sample < chunks[i].first_sample:
+            while began and i > 0 and begin <= audio[i - 1].first < audio[i].first:
                 i -= 1
                 read.add(i)
-        expected = content.first_frame + len(content.data) // content.dim
+        expected = message.first + message.count
         last = message
-    return {stamp for stamp, i in index.items() if i not in read and not chunks[i].end_of_stream}
+    return {stamp for stamp, i in index.items() if i not in read and not audio[i].ended}
 
 
 def _features(features: list[_Message], faces: list[_Message]) -> set[int]:
@@ -111,19 +134,17 @@ def _features(features: list[_Message], faces: list[_Message]) -> set[int]:
     """
     holes = []
     last, before = -1, None
-    for message in faces:
-        face = message.content
-        if face.frame > last + 1 + _not_recorded(before, message):
-            ahead = nanoseconds(face.header.stamp) - nanoseconds(face.target_time)
-            needed = (last + 1) * FRAME + ahead // NS_PER_SAMPLE
-            holes.append((needed, face.frame * FRAME))
-        last, before = face.frame, message
+    for face in faces:
+        if face.first > last + 1 + _not_recorded(before, face):
+            needed = (last + 1) * FRAME + face.ahead_ns // NS_PER_SAMPLE
+            holes.append((needed, face.first * FRAME))
+        last, before = face.first, face
     lost: set[int] = set()
-    for content, _ in features:
-        end = content.first_frame + len(content.data) // content.dim
+    for message in features:
+        end = message.first + message.count
         newest = (end - 1) * HOP + WINDOW
         for needed, begin in holes:
-            near = content.first_frame * HOP >= begin - FRAME or newest >= needed
+            near = message.first * HOP >= begin - FRAME or newest >= needed
             if near and end * HOP <= begin:
-                lost.add(nanoseconds(content.header.stamp))
+                lost.add(message.stamp_ns)
     return lost
