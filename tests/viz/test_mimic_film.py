@@ -13,6 +13,7 @@ from emo_core.audio.sources import load_audio
 from emo_core.errors import EmoError
 from emo_core.face.tracking import VideoFile
 from emo_core.rates import SAMPLE_RATE
+from emo_core.viz import mimic_film
 from emo_core.viz.mimic_film import BEGUN, begun_at, side_by_side
 from emo_core.viz.video import VideoWriter
 
@@ -74,6 +75,25 @@ def test_a_robot_whose_film_begins_late_is_shown_and_heard_late(tmp_path: Path) 
     due_s = time_s - 0.2
     assert -0.01 < due_s - told(picture[:, -496:-16]) < 1 / ROBOT_FPS + 0.01
     assert np.argmax(np.abs(load_audio(out))) / SAMPLE_RATE == pytest.approx(1.7, abs=0.005)
+
+
+@pytest.mark.parametrize("shown_s", [100.013, 99.987, 100.5171])
+def test_the_sound_is_in_place_to_the_sample(tmp_path: Path, shown_s: float) -> None:
+    write(tmp_path / "robot.mp4", (64, 64), ROBOT_FPS, begun=100.0)
+    late_s, size = shown_s - 100.0, 533  # a frame of 30 a second, rounded
+    blocks = mimic_film._sound(tmp_path / "robot.mp4", late_s, tmp_path / "none.mp4", size)
+    assert blocks is not None
+    *whole, last = blocks
+    assert all(len(block) == size for block in whole)
+    shifted, film = np.concatenate([*whole, last]), load_audio(tmp_path / "robot.mp4")
+    start = round(late_s * SAMPLE_RATE)
+    expected = film[start:] if start > 0 else np.pad(film, (-start, 0))
+    np.testing.assert_array_equal(shifted, expected)
+
+
+def test_a_film_without_a_picture_is_refused() -> None:
+    with pytest.raises(EmoError, match="shows nothing"):
+        mimic_film._Pictures(iter(()))
 
 
 def test_a_video_of_any_shape_and_a_silent_robot(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def side_by_side(video: Path, robot: Path, start_s: float, out: Path) -> int:
         FaceTracker(max_faces=2) as tracker,
     ):
         stream = FaceStream(tracker)
-        sound = _sound(robot, late_s, video, 1.0 / person.period_s)
+        sound = _sound(robot, late_s, video, max(1, round(SAMPLE_RATE * person.period_s)))
         pictures = _Pictures(film.timed_frames())
         try:
             for at_s, rgb in person.pictures():
@@ -94,11 +94,18 @@ def side_by_side(video: Path, robot: Path, start_s: float, out: Path) -> int:
 
 
 class _Pictures:
-    """The picture that a film shows at a time; times must not fall."""
+    """The picture that a film shows at a time; times must not fall.
+
+    Raises:
+        EmoError: it has none.
+    """
 
     def __init__(self, timed: Iterator[tuple[float, Image]]) -> None:
         self._timed = timed
-        _, self._shown = next(timed)
+        first = next(timed, None)
+        if first is None:
+            raise EmoError("the robot's film shows nothing: run again")
+        self._shown = first[1]
         self._next = next(timed, None)
 
     def at(self, time_s: float) -> Image:
@@ -156,17 +163,30 @@ def _put(image: Image, picture: Image, x: int) -> None:
 
 
 def _sound(
-    film: Path, late_s: float, video: Path, fps: float
+    film: Path, late_s: float, video: Path, size: int
 ) -> Iterator[NDArray[np.float32]] | None:
-    """Blocks of one image: the film's sound from `late_s` on, or else the video's; None: none."""
-    size = max(1, round(SAMPLE_RATE / fps))
-    for path, start in ((film, round(late_s * fps)), (video, 0)):
+    """Blocks of `size`: the film's sound from `late_s` on, or else the video's; None: none."""
+    for path, start in ((film, round(late_s * SAMPLE_RATE)), (video, 0)):
         try:
             blocks = open_audio(path).blocks(size)
             first = next(blocks)
         except EmoError:  # no sound track, or nothing in it
             continue
-        silence = itertools.repeat(np.zeros(size, np.float32), max(-start, 0))
-        heard = itertools.islice(itertools.chain([first], blocks), max(start, 0), None)
-        return itertools.chain(silence, heard)
+        return _from(start, itertools.chain([first], blocks), size)
     return None
+
+
+def _from(
+    start: int, blocks: Iterator[NDArray[np.float32]], size: int
+) -> Iterator[NDArray[np.float32]]:
+    """The samples from number `start` on (silence before 0) in blocks of `size`, the last less."""
+    held = np.zeros(max(-start, 0), np.float32)
+    skip = max(start, 0)
+    for block in blocks:
+        held = np.concatenate([held, block[skip:]])
+        skip = max(skip - len(block), 0)
+        while len(held) >= size:
+            yield held[:size]
+            held = held[size:]
+    if len(held):
+        yield held
