@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +159,17 @@ def test_parameters_reach_a_process_as_ros_reads_them() -> None:
     assert "path:='it''s 1.wav'" in arguments
     assert "use_sim_time:=false" in arguments
     assert "wait_for:=['audio', " in arguments
+
+
+def test_no_room_is_made_for_a_picture_that_claims_to_be_huge() -> None:
+    code = (
+        "import emo_nodekit, cv2, numpy as np\n"
+        "picture = np.frombuffer(b'P6 16384 8192 255 ' + bytes(99), np.uint8)\n"
+        "try:\n    cv2.imdecode(picture, cv2.IMREAD_COLOR)\n"
+        "except cv2.error as error:\n    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert "MAX_IMAGE_PIXELS" in done.stdout

@@ -1,13 +1,15 @@
 """What every node of the graph shares: parameters, queues, messages, diagnostics, running.
 
 Importing it, before numpy, keeps BLAS to one thread: between two of 50 calls a second the idle
-threads of OpenBLAS spin, and take a whole core from the audio (seen: 77 % of one).
+threads of OpenBLAS spin, and take a whole core from the audio (seen: 77 % of one). Before cv2, it
+keeps pictures to 2**26 pixels: OpenCV would make 3 GB of a few bytes that claim to be 2**30.
 """
 
 import os
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**26))
 
 #: Exit status of a process that no restart can mend (a missing model, a wrong parameter).
 HOPELESS = 2
