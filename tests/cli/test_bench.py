@@ -160,6 +160,7 @@ def test_report_says_what_was_measured(tmp_path):
 
 def test_wrong_calls_are_one_line(emo, tmp_path):
     assert "above 0" in emo("bench", "--seconds", "0", "--out", tmp_path).error_line
+    assert "above 0" in emo("bench", "--hours", "0", "--out", tmp_path).error_line
     missing = tmp_path / "none.wav"
     line = emo("bench", "--speech", missing, "--quick", "--out", tmp_path / "out").error_line
     assert "none.wav" in line

@@ -43,7 +43,8 @@ def markdown(report: dict[str, Any]) -> str:
             for cost in report["costs"]
         ])  # fmt: skip
         lines += ["", "Bold: the way the nodes go. The others are baselines, timed in turns with "
-                  "it. Empty: what it needs is not installed.", ""]  # fmt: skip
+                  "it; from sound to face in turns with each other only, after it, over a whole "
+                  "clip. Empty: what it needs is not installed.", ""]  # fmt: skip
     if report.get("motors"):
         rows = [list(row.values()) for row in report["motors"]]
         lines += ["## With motors", "", *table(list(report["motors"][0]), rows), ""]

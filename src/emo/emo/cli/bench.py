@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     if not sys.platform.startswith("linux"):
         raise EmoError("processes are watched through Linux's /proc: run emo bench on Linux")
-    if not (args.hours or args.seconds) > 0:
+    if not (args.seconds if args.hours is None else args.hours) > 0:
         raise EmoError("give a time above 0 with --seconds or --hours")
     from emo.bench import report as pages
 

@@ -1,7 +1,8 @@
 """What each stage costs on one core, beside the usual way of doing the same; and how cost grows.
 
 Each group is one job done in several ways, in turns, on the same input, so that whatever else the
-machine does hits all alike. Times are medians.
+machine does hits all alike. (From sound to face only the baselines take turns: they are timed over
+a whole clip, after the network.) Times are medians.
 """
 
 from __future__ import annotations
