@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -103,6 +104,32 @@ def test_every_door_is_knocked_at_and_those_of_the_dead_are_taken_down(
         door.close()
     assert not [answer for answer in knock(stop=True) if isinstance(answer, Answer)]
     assert [path.name for path in tmp_path.iterdir()] == ["emo-0-estop-2-0.sock"]
+
+
+def test_a_process_that_hangs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    hung = subprocess.Popen(
+        [sys.executable, "-c", _DOOR], stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    try:
+        assert hung.stdout is not None and hung.stdout.readline() == b"there\n"
+        hung.send_signal(signal.SIGSTOP)
+        (problem,) = stop._near(knock(stop=True), say=False).values()
+    finally:
+        hung.kill()
+        hung.communicate()
+    assert problem.startswith(f"process {hung.pid}")
+    assert problem.endswith("does not answer: cut the robot's power")
+
+
+_DOOR = """
+import time
+from emo_motor_drivers.door import Answer, Door
+door = Door(lambda stop: Answer("a", 60, "", True, "well"))
+print("there", flush=True)
+time.sleep(60)
+"""
 
 
 def test_a_door_survives_callers_that_say_nothing_sensible(

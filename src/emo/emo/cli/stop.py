@@ -78,7 +78,7 @@ def _near(answers: Iterable[Answer | Path], say: bool) -> _Robots:
     robots: _Robots = {}
     for answer in answers:
         if isinstance(answer, Path):
-            robots[-1, str(answer)] = f"{answer}: nobody answers there: cut the robot's power"
+            robots[-1, str(answer)] = f"{_owner(answer)} does not answer: cut the robot's power"
             continue
         who = f"robot '{answer.robot}' in ROS domain {answer.domain}"
         if answer.done and say:
@@ -86,6 +86,17 @@ def _near(answers: Iterable[Answer | Path], say: bool) -> _Robots:
         problem = "" if answer.done else f"{who}: {answer.message}"
         robots[answer.domain, answer.namespace] = problem
     return robots
+
+
+def _owner(door: Path) -> str:
+    """The process behind a door that nobody answers at, for people."""
+    pid = door.stem.split("-")[-2]
+    try:
+        line = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ").decode().split()
+    except (OSError, UnicodeDecodeError):  # in another container, or not on Linux
+        line = []
+    called = f" ({' '.join(line)[:60]})" if line else ""
+    return f"process {pid}{called}, which drives a robot,"
 
 
 def _enter_ros() -> None:
