@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ import msgspec.msgpack
 import rclpy
 import viser
 from emo_interfaces.msg import AudioChunk, FaceLandmarks, MotorCommand, SpeechFeatures
+from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -34,6 +38,7 @@ from emo_core.errors import EmoError
 from emo_core.face import topology
 from emo_core.face.alignment import canonical_face
 from emo_core.robot.description import RobotDescription
+from emo_dashboard import dashboard as dashboard_module
 from emo_dashboard import faces, pictures, tables
 from emo_dashboard.board import NodeState
 from emo_dashboard.dashboard import DashboardNode
@@ -160,6 +165,7 @@ def test_this_machine_only_and_no_other_page(running: Running) -> None:
 
 def test_other_machines_need_the_token(running: Running) -> None:
     dashboard = running(host="0.0.0.0")
+    assert dashboard.url.startswith(f"http://{socket.gethostname()}:{port_of(dashboard)}/?token=")
     token = dashboard.url.partition("?token=")[2]
     assert len(token) > 16
     host = f"robot.example:{port_of(dashboard)}"
@@ -236,6 +242,48 @@ def test_whatever_comes_the_page_goes_on(running: Running) -> None:
                 publishers[topic].publish(message)
             updates = dashboard._page._updates
             until(lambda: dashboard._page._updates > updates + 1)  # noqa: B023
+        for publisher in publishers.values():
+            publisher.publish(b"\x00\x01\x00\x00\xff\xff\xff")  # cut off in its header
+        updates = dashboard._page._updates
+        until(lambda: dashboard._page._updates > updates + 1)
+
+
+def test_a_message_that_breaks_the_page_is_counted(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dashboard = running()
+    handle = MagicMock()
+    handle.take_message.side_effect = [RuntimeError("cut off"), None]
+    subscription: Any = SimpleNamespace(handle=handle, msg_type=MotorCommand)
+    with browser(dashboard):
+        until(lambda: dashboard._glance.is_open)
+        with dashboard._working:
+            own = dict(dashboard._glance._subscriptions)
+            dashboard._glance._subscriptions = {"motor_command": subscription}
+            glimpse = dashboard._glance.take()
+            dashboard._glance._subscriptions = own
+        assert glimpse.bad == ["motor_command: cut off"] and not glimpse.messages
+        with monkeypatch.context() as patch:
+            patch.setattr(dashboard._page, "update", Mock(side_effect=ValueError("no number")))
+            until(lambda: dashboard._kit.health.faults.get("bad_messages", 0) > 2)
+        updates = dashboard._page._updates
+        until(lambda: dashboard._page._updates > updates + 1)
+
+
+def test_the_token_is_printed_and_never_logged(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logged: list[str] = []
+    for name in ("debug", "info", "warning", "error", "fatal"):
+        monkeypatch.setattr(RcutilsLogger, name, lambda self, text, **options: logged.append(text))
+    (node,) = dashboard_module.create_nodes(parameters={"port": 18080, "host": "0.0.0.0"})
+    assert isinstance(node, DashboardNode)
+    node.stop()
+    node.destroy_node()
+    token = node.url.partition("?token=")[2]
+    assert len(token) > 16
+    assert f"dashboard: {node.url}" in capsys.readouterr().err.splitlines()
+    assert not [text for text in logged if token in text]
 
 
 # -- by hand, e-stop, settings -------------------------------------------------------------------
@@ -328,6 +376,10 @@ def test_settings_are_found_changed_and_refused(running: Running) -> None:
     assert remote.value("/mimic/normalization", "alpha") == 0.5
     with pytest.raises(EmoError, match="nobody offers it"):
         remote.value("/nobody", "alpha")
+    emptied, client = SimpleNamespace(value=None), Mock()
+    dashboard._page._settings._apply(alpha, emptied, client)
+    assert client.add_notification.call_args.args[1] == "alpha: give a number"
+    assert emptied.value == 0.5, "what the node has"
 
 
 # -- what is shown, without ROS ------------------------------------------------------------------

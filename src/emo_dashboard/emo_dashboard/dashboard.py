@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import socket
+import sys
 import threading
 import time
 
@@ -34,6 +36,8 @@ PARAMETERS = (
 
 #: Commands by hand come so often: the arbiter forgets them after 0.25 s.
 MANUAL_S = 0.05
+#: What a message that makes no sense may raise on its way to the page.
+_BAD = (EmoError, ValueError, TypeError, ArithmeticError, LookupError)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -77,7 +81,6 @@ class DashboardNode(Node):
         port, remote = int(self._kit.number("port")), Remote(self)
         self._page = Page(host, port, token, robot, remote, self._attention.trigger)
         self.url = _url(host, self._page.port, token)
-        self.get_logger().info(f"dashboard: {self.url}")
 
     def stop(self) -> None:
         """Close the page; commands by hand end with it."""
@@ -102,12 +105,18 @@ class DashboardNode(Node):
 
     def _on_timer(self) -> None:
         with self._working:
-            if not self._ended:
+            if self._ended:
+                return
+            try:
                 self._look()
+            except _BAD as error:
+                self._kit.health.fault("bad_messages", f"{type(error).__name__}: {error}")
 
     def _look(self) -> None:
         now_s = time.monotonic()
         glimpse = self._glance.take()
+        for text in glimpse.bad:
+            self._kit.health.fault("bad_messages", text)
         for message in glimpse.all("/diagnostics"):
             self._board.diagnostics(message, now_s)
         for message in glimpse.all("motor_command"):
@@ -126,8 +135,9 @@ class DashboardNode(Node):
 
 
 def _url(host: str, port: int, token: str) -> str:
-    """Where the page is, from this machine."""
-    name = "127.0.0.1" if host in ("0.0.0.0", "::", *_LOOPBACK) else host
+    """Where the page is; under a name for other machines where they may see it."""
+    name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
+    name = "127.0.0.1" if host in _LOOPBACK else name
     return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
 
 
@@ -137,7 +147,10 @@ def create_nodes(
     remappings: tuple[tuple[str, str], ...] = (),
 ) -> list[Node]:
     """The nodes of this process."""
-    return [DashboardNode(namespace, parameters, remappings)]
+    node = DashboardNode(namespace, parameters, remappings)
+    # Not by the logger: /rosout is recorded, and who gets a recording must not get the token.
+    print(f"dashboard: {node.url}", file=sys.stderr, flush=True)
+    return [node]
 
 
 def main() -> int:

@@ -45,9 +45,14 @@ _RELIABLE = ("image/compressed", "sim/image")
 
 @dataclass
 class Glimpse:
-    """What came since the last look, oldest first; topics without news are absent."""
+    """What came since the last look, oldest first; topics without news are absent.
+
+    Attributes:
+        bad: of each message that could not be read, its topic and why.
+    """
 
     messages: dict[str, list[Any]] = field(default_factory=dict)
+    bad: list[str] = field(default_factory=list)
 
     def all(self, topic: str) -> list[Any]:
         """Every message of a topic."""
@@ -99,7 +104,11 @@ class Glance:
             messages = []
             with subscription.handle:
                 for _ in range(TOPICS[topic][1]):
-                    taken = subscription.handle.take_message(subscription.msg_type, False)
+                    try:
+                        taken = subscription.handle.take_message(subscription.msg_type, False)
+                    except (RuntimeError, ValueError) as error:  # no such message: not its CDR
+                        glimpse.bad.append(f"{topic}: {error}")
+                        continue
                     if taken is None:
                         break
                     messages.append(taken[0])

@@ -84,12 +84,19 @@ class Settings:
         )
 
     def _apply(self, setting: Setting, widget: Any, client: Any) -> None:
-        value = type(setting.value)(widget.value)
         try:
-            self._remote.set(setting, value)
+            self._remote.set(setting, _typed(setting, widget.value))
         except EmoError as error:
             client.add_notification(
                 f"{setting.node}: {setting.name} stays as it was", str(error), color="red"
             )
             with contextlib.suppress(EmoError):  # the node is gone
                 widget.value = self._remote.value(setting.node, setting.name)
+
+
+def _typed(setting: Setting, value: Any) -> Any:
+    """A widget's value as the parameter's type. Raises EmoError: it is none (an emptied field)."""
+    try:
+        return type(setting.value)(value)
+    except (TypeError, ValueError, OverflowError):
+        raise EmoError(f"{setting.name}: give a number") from None
