@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,12 +32,14 @@ from emo.graph import build_graph
 from emo.options import GraphOptions
 from emo.outcome import Outcome, outcome
 from emo_core.audio.sources import load_audio
-from emo_core.bag import Bag, BagWriter, complete
+from emo_core.bag import Bag, BagWriter, Limits, Topic, complete
 from emo_core.errors import EmoError
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.render import Renderer
 from emo_core.viz.video import VideoWriter
 from emo_nodekit.running import Spinner
+from emo_recorder.player import PlayerNode
+from emo_recorder.sink import Sink
 
 pytestmark = pytest.mark.ros
 
@@ -242,6 +245,9 @@ def test_what_cannot_be_replayed_is_one_line(speech: Bag, tmp_path: Path) -> Non
         replay.plan(speech, options, "image/compressed", "")
     with pytest.raises(EmoError, match="give OPTION=VALUE"):
         replay.changed(options, ["nonsense=1"])
+    with pytest.raises(EmoError, match="speaker=yes: yes is neither true nor false"):
+        replay.changed(options, ["speaker=yes"])
+    assert replay.changed(options, ["speaker=False"]).speaker is False
     with pytest.raises(EmoError, match="much is no float"):
         replay.changed(options, ["mouth_gain=much"])
     writer = BagWriter(tmp_path / "bag", speech.info)
@@ -353,8 +359,14 @@ HUMBLE = "import emo_recorder.recorder as module\nmodule.TOLD_ABOUT = False"
 def test_a_recorder_that_ends_leaves_a_whole_recording(
     talker: Talker, tmp_path: Path, rclpy_of: str
 ) -> None:
-    (tmp_path / "face.npz").write_bytes(b"kept")
-    process = recorder(tmp_path / "bag", rclpy_of, keep=f"['{tmp_path / 'face.npz'}']")
+    faces = [tmp_path / "face.npz", tmp_path / "other" / "face.npz"]
+    faces[1].parent.mkdir()
+    for face in faces:
+        face.write_bytes(str(face).encode())
+    graph = json.dumps({"static_face": str(faces[1])})
+    process = recorder(
+        tmp_path / "bag", rclpy_of, keep=json.dumps(list(map(str, faces))), graph=f"'{graph}'"
+    )
     try:
         until(lambda: size(tmp_path / "bag") > 10_000)
         process.send_signal(signal.SIGINT)
@@ -365,7 +377,9 @@ def test_a_recorder_that_ends_leaves_a_whole_recording(
     bag = Bag(tmp_path / "bag")
     assert bag.damage == "" and complete(tmp_path / "bag")
     assert bag.lost["/numbers"] == 0 and len(numbers(bag)) > 50
-    assert (tmp_path / "bag" / "face.npz").read_bytes() == b"kept"
+    assert (tmp_path / "bag" / "face.npz").read_bytes() == str(faces[0]).encode()
+    kept = Path(replay.recorded_options(bag).static_face)
+    assert kept.parent == tmp_path / "bag" and kept.read_bytes() == str(faces[1]).encode()
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -374,6 +388,39 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     _, text = process.communicate(timeout=30)
     assert process.returncode == 2
     assert len(text.strip().splitlines()) == 1 and "cannot" in text
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_whatever_ends_a_recording_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: BagWriter, *message: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(BagWriter, "write", broken)
+    said: list[str] = []
+    sink = Sink(tmp_path / "bag", {}, Limits(free=0), said.append)
+    sink.put(Topic("/numbers", "std_msgs/msg/String"), 1, 1, 1, b"1")
+    until(lambda: said)
+    sink.close()
+    assert sink.stopped
+    assert said == [
+        "recording stopped: the thread that writes broke down; restart it, and report this"
+    ]
+    assert not complete(tmp_path / "bag")
+
+
+def test_a_recording_that_is_gone_is_said(speech: Bag, tmp_path: Path) -> None:
+    shutil.copytree(speech.path, tmp_path / "bag")
+    player = PlayerNode(
+        parameters={
+            "bag": str(tmp_path / "bag"), "topics": ["/audio"], "wait_for": ["never"],
+            "wait_s": 0.5,
+        }
+    )  # fmt: skip
+    for file in (tmp_path / "bag").glob("*.mcap"):
+        file.unlink()
+    until(lambda: "cannot read" in player._kit.health.error)
+    player.stop()
+    player.destroy_node()
 
 
 def test_a_recording_is_shown_on_the_robot_as_if_it_happened_now(

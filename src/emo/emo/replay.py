@@ -64,11 +64,12 @@ def recorded_options(bag: Bag) -> GraphOptions:
     """The options of the graph that was recorded, as far as this version knows them."""
     try:
         values = json.loads(bag.info.get("graph") or "{}")
+        copies = json.loads(bag.info.get("kept") or "{}")
     except json.JSONDecodeError as error:
         raise EmoError(f"{bag.path}: what it says of its graph cannot be read ({error})") from error
     known = {option.name for option in fields(GraphOptions)}
     options = GraphOptions(**{name: value for name, value in values.items() if name in known})
-    kept = bag.path / Path(options.static_face).name
+    kept = bag.path / copies.get(options.static_face, Path(options.static_face).name)
     if options.static_face and kept.is_file():
         options = replace(options, static_face=str(kept))
     return options
@@ -87,10 +88,16 @@ def changed(options: GraphOptions, settings: Iterable[str]) -> GraphOptions:
         if name not in types or not equals:
             raise EmoError(f"--with {setting}: give OPTION=VALUE, OPTION one of {', '.join(types)}")
         try:
-            values[name] = text.lower() == "true" if types[name] is bool else types[name](text)
+            values[name] = _truth(text) if types[name] is bool else types[name](text)
         except ValueError:
             raise EmoError(f"--with {setting}: {text} is no {types[name].__name__}") from None
+        except KeyError:
+            raise EmoError(f"--with {setting}: {text} is neither true nor false") from None
     return replace(options, **values)
+
+
+def _truth(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
 
 
 def plan(bag: Bag, options: GraphOptions, start: str, out: str) -> Plan:

@@ -48,13 +48,20 @@ class PlayerNode(Node):
                 raise EmoError(f"{self._bag.path} does not hold {topic}")
             kind = message_class(self._bag.types[topic])
             self._outlets[topic] = self.create_publisher(kind, topic, qos.STREAM), kind
-        self._thread = threading.Thread(target=self._play, name="player", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="player", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End."""
         self._pacer.stop()
         self._thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        try:
+            self._play()
+        except EmoError as error:
+            self._kit.health.error = str(error)
+            self.get_logger().error(str(error))
 
     def _play(self) -> None:
         if not wait_for_graph(self, self._kit, self._pacer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from datetime import datetime
@@ -47,6 +48,7 @@ DEPTH = 1000
 SEARCH_S, WATCH_S = 0.05, 0.5
 #: Topics outside the robot's namespace that belong to it all the same.
 GLOBAL = ("/diagnostics", "/rosout", "/parameter_events", "/clock", "/tf", "/tf_static")
+METADATA = "metadata.yaml"
 RAW = "sensor_msgs/msg/Image"
 
 
@@ -65,9 +67,10 @@ class RecorderNode(Node):
         folder = unused(Path(self._kit.text("path") or default).absolute())
         sizes = [int(self._kit.number(name)) for name in ("max_mb", "file_mb", "free_mb")]
         limits = Limits(total=sizes[0], file=min(sizes[1], max(sizes[0] // 4, 1)), free=sizes[2])
-        info = {"emo": __version__, "graph": self._kit.text("graph"), **fingerprints()}
-        self._sink = Sink(folder, info, limits, self._stopped)
-        self._keep(folder)
+        kept = _kept(self._kit.texts("keep"))
+        info = {"emo": __version__, "graph": self._kit.text("graph"), "kept": json.dumps(kept)}
+        self._sink = Sink(folder, {**info, **fingerprints()}, limits, self._stopped)
+        self._keep(folder, kept)
         self._kit.health.values["bag"] = str(folder)
         self._losses: dict[str, Losses] = {}
         self._senders: dict[str, int] = {}
@@ -82,13 +85,12 @@ class RecorderNode(Node):
         """Put everything on disk."""
         self._sink.close()
 
-    def _keep(self, folder: Path) -> None:
-        for name in self._kit.texts("keep"):
+    def _keep(self, folder: Path, kept: dict[str, str]) -> None:
+        for path, name in kept.items():
             try:
-                if name:
-                    shutil.copy(name, folder)
+                shutil.copy(path, folder / name)
             except OSError as error:
-                self._kit.health.fault("not_kept", f"cannot copy {name}: {error.strerror}")
+                self._kit.health.fault("not_kept", f"cannot copy {path}: {error.strerror}")
 
     def _begin(self) -> None:
         """Record as soon as the graph stands: our own ears must not pass for its nodes'."""
@@ -147,6 +149,18 @@ class RecorderNode(Node):
     def _stopped(self, why: str) -> None:
         self._kit.health.error = why
         self.get_logger().error(why)
+
+
+def _kept(paths: list[str]) -> dict[str, str]:
+    """Path -> name in the recording; files of one name get a number, as does what is a bag's."""
+    names = {"": METADATA}
+    for path in map(Path, filter(None, paths)):
+        name, number = path.name, 2
+        while name in names.values() and str(path) not in names:
+            name, number = f"{path.stem}-{number}{path.suffix}", number + 1
+        names.setdefault(str(path), name)
+    del names[""]
+    return names
 
 
 def create_nodes(

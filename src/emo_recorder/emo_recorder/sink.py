@@ -82,6 +82,7 @@ class Sink:
     def _work(self) -> None:
         be_nice(PATIENT)  # packing and disk may wait; what is received is safe in the queue
         flush_at = time.monotonic() + FLUSH_S
+        why = "recording stopped: the thread that writes broke down; restart it, and report this"
         try:
             while True:
                 ended = self._ended.wait(_LOOK_S)
@@ -92,11 +93,15 @@ class Sink:
                     self.written += 1
                 if ended:
                     self._writer.close()
+                    why = ""
                     return
                 if time.monotonic() >= flush_at:
                     self._writer.flush()
                     flush_at = time.monotonic() + FLUSH_S
         except EmoError as error:
-            self.stopped = True
-            self._queue.clear()
-            self._on_error(str(error))
+            why = str(error)
+        finally:
+            if why:
+                self.stopped = True
+                self._queue.clear()
+                self._on_error(why)
