@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import av
+import cv2
 import numpy as np
 import pytest
 
@@ -178,6 +180,33 @@ def test_sizes_may_change_and_damaged_pictures_are_left_out() -> None:
         shapes = [next_shot(device).image.shape for _ in range(4)]
     assert shapes == [(48, 64, 3), (24, 32, 3), (48, 64, 3), (48, 64, 3)]
     assert reports.kinds == ["damaged"]
+
+
+def test_a_picture_that_opencv_refuses_is_a_damaged_one() -> None:
+    reports = Reports()
+    two_channels = np.zeros((48, 64, 2), np.uint8)
+    camera = FakeCamera(itertools.chain([two_channels], (noisy(k) for k in itertools.count())))
+    with Device("0", reports, open_camera=lambda name, mode: camera) as device:
+        np.testing.assert_array_equal(next_shot(device).image.shape, (48, 64, 3))
+    assert reports.kinds == ["damaged"]
+
+
+@pytest.mark.parametrize("error", [cv2.error("refused"), av.error.InvalidDataError(1, "torn")])
+def test_a_driver_that_raises_is_opened_again(error: Exception) -> None:
+    reports, opened = Reports(), itertools.count()
+
+    class Raising(FakeCamera):
+        def grab(self) -> bool:
+            raise error
+
+    def open_camera(name: str, mode: Mode) -> FakeCamera:
+        kind = Raising if next(opened) == 0 else FakeCamera
+        return kind(noisy(k) for k in itertools.count())
+
+    with Device("0", reports, open_camera=open_camera) as device:
+        until(lambda: "lost_device" in reports.kinds)
+        next_shot(device)
+    assert reports.kinds == ["damaged"] * 5 + ["lost_device"]
 
 
 def test_the_drivers_stamp_is_believed_where_it_can_be_true() -> None:

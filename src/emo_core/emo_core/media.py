@@ -55,4 +55,5 @@ class MediaFile:
 
 def reason(error: Exception) -> str:
     """First line of what FFmpeg says."""
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+    text = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return text.splitlines()[0]

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
+import av
 import cv2
 import numpy as np
 
 from emo_core.camera.image import Image
 from emo_core.camera.opening import Grabber, Mode, open_device
 from emo_core.errors import EmoError
+from emo_core.media import reason
 
 #: No picture for so long: the camera is gone, or hangs.
 NO_PICTURE_S = 1.0
@@ -28,6 +30,8 @@ FROZEN_S = 2.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0
 #: So many reads in a row that bring nothing: the camera is gone.
 _FAILURES = 5
+#: What OpenCV, PyAV and NumPy raise at a picture that they cannot take or unpack.
+_TROUBLE = (cv2.error, av.error.FFmpegError, OSError, ValueError)
 #: The driver's stamp is believed if it is no older than this.
 _MOST_AGE_S = 1.0
 _STRIDE = 8
@@ -152,18 +156,23 @@ class Device:
         """Take every picture as it comes, until there are no more."""
         failures = 0
         while failures < _FAILURES and not self._ended.is_set():
-            if not camera.grab():
+            try:
+                if not camera.grab():
+                    failures += 1
+                    self._ended.wait(0.02)
+                    continue
+                taken_ns = _taken_ns(camera)
+                good, bgr = camera.retrieve()
+                if not good or bgr is None or bgr.size == 0:
+                    raise ValueError("nothing in it")
+                image = _as_rgb(bgr)
+            except _TROUBLE as error:  # one now and then is usual
                 failures += 1
+                text = f"camera {self._name}: a damaged picture ({reason(error)})"
+                self._reports.fault("damaged", text)
                 self._ended.wait(0.02)
                 continue
-            taken_ns = _taken_ns(camera)
-            good, bgr = camera.retrieve()
-            if not good or bgr is None or bgr.size == 0:  # a damaged one now and then is usual
-                failures += 1
-                self._reports.fault("damaged", f"camera {self._name}: a damaged picture")
-                continue
             failures = 0
-            image = _as_rgb(bgr)
             self._watch(image, taken_ns)
             with self._news:
                 self._taken += 1
