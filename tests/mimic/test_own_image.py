@@ -11,6 +11,7 @@ import pytest
 
 from emo_core.mimic.own_image import (
     AGAIN_S,
+    AWAY_S,
     LOOK_S,
     LOOKING,
     LOOKS,
@@ -205,6 +206,54 @@ def test_a_face_lost_for_a_moment_is_not_greeted_again(robot: RobotDescription) 
     scene.run(3.5, lambda time: None)
     scene.run(0.2, face)
     assert scene.own.state == LOOKING
+
+
+@pytest.mark.parametrize("whose", [OTHER, OWN])
+def test_who_is_there_when_a_camera_comes_back_is_greeted(
+    robot: RobotDescription, whose: str
+) -> None:
+    scene = Scene(robot)
+    face = None if whose == OWN else expressive(robot, 5)
+    assert scene.run(SURE_S, face) == whose
+    scene.now += 0.5 * AWAY_S  # no images, and no frames without a face either
+    assert scene.run(0.1, face) == whose
+    scene.now += 60.0
+    assert scene.run(0.1, expressive(robot, 6)) == LOOKING
+
+
+def test_without_commands_nobody_is_there(robot: RobotDescription) -> None:
+    for seconds, state in ((0.2, LOOKING), (SURE_S, OWN)):
+        scene = Scene(robot)
+        assert scene.run(seconds) == state
+        scene.own.expire(scene.now + 0.9 * AWAY_S)
+        assert scene.own.state == state
+        scene.own.expire(scene.now + 1.1 * AWAY_S)
+        assert scene.own.state == NOBODY
+
+
+def test_a_greeting_that_nobody_would_see_is_put_off(robot: RobotDescription) -> None:
+    own, wanted = OwnImage(robot), dict.fromkeys(robot.names, 0.6)
+
+    def feed(first: int, count: int, brows: bool) -> list[float]:
+        """Where the jaw is sent, each frame."""
+        out = []
+        for k in range(first, first + count):
+            shown, active = own.feed(wanted, True, START_S + 0.04 * k, brows)
+            assert active
+            out.append(shown.get("jaw", np.nan))
+        return out
+
+    feed(0, 5, True)
+    assert own.state == LOOKING
+    jaw = feed(5, 20, False)
+    assert own.state == OTHER
+    assert np.isfinite(jaw).all() and np.abs(np.diff(jaw)).max() < 0.13
+    assert jaw[-1] == pytest.approx(0.6)
+    jaw += feed(25, 5, True)  # the look holds the face that was shown
+    assert own.state == LOOKING
+    assert jaw[20:] == pytest.approx([0.6] * 5)
+    feed(30, 20, True)
+    assert own.state == OTHER
 
 
 def test_a_robot_without_eye_motors_takes_all_for_others(robot: RobotDescription) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emo_core.mimic.own_image import LOOKING, NOBODY, OTHER, OwnImage
 from emo_core.robot.description import RobotDescription, Watchdog
 from emo_core.robot.gaze import gaze_positions
 from emo_motor_drivers.arbitration import Arbitration, motor_groups
@@ -222,6 +223,51 @@ def test_the_step_test_sees_a_change_that_is_not_faded() -> None:
     sources = {"lipsync": still, "mimic": far}
     assert worst_excess(sources, played(sources, 0.0)) > 0.1
     assert worst_excess(sources, played(sources, FADE_S)) <= 1e-6
+
+
+# -- whose face it is ------------------------------------------------------------------------
+
+
+def test_a_hand_on_the_brows_leaves_the_mouth_to_mimic_and_the_look_for_later() -> None:
+    robot = RobotDescription.load("sim")
+    groups = motor_groups(robot)
+    neutral = dict(zip(robot.names, robot.neutral.tolist(), strict=True))
+    arbiter = Arbitration(groups, SOURCES, neutral, WATCHDOG, own_image=OwnImage(robot))
+    wanted = dict.fromkeys(robot.names, 0.6)
+    mouth: list[float] = []
+
+    def run(first: int, last: int, hand: bool) -> None:
+        for k in range(first, last):
+            now = 1.0 + 0.04 * k
+            if hand:
+                arbiter.feed("manual", {groups["eye"][0]: 0.3}, True, 0, 0, now)
+            sent = arbiter.feed("mimic", wanted, True, k, k, now)
+            mouth.append(sent.get("jaw", np.nan))
+
+    run(0, 25, True)
+    assert arbiter.face == OTHER
+    assert {name: who for name, (who, _) in arbiter.drivers.items()} == {
+        "mouth": "mimic", "eye": "manual"
+    }  # fmt: skip
+    assert mouth[-1] == pytest.approx(0.6)
+    run(25, 35, False)
+    assert arbiter.face == LOOKING
+    assert np.abs(np.diff(mouth)).max() < 0.2 and mouth[-1] == pytest.approx(0.6)
+
+
+def test_a_camera_that_is_unplugged_during_a_look_frees_the_eyeballs() -> None:
+    robot = RobotDescription.load("emo22")
+    groups = motor_groups(robot)
+    neutral = dict(zip(robot.names, robot.neutral.tolist(), strict=True))
+    arbiter = Arbitration(groups, SOURCES, neutral, WATCHDOG, own_image=OwnImage(robot))
+    eyes = gaze_positions(robot, 0.2, 0.0)
+    arbiter.feed("mimic", neutral, True, 0, 0, 1.0)
+    arbiter.expire(2.0)
+    assert arbiter.face == LOOKING
+    assert arbiter.feed("gaze", eyes, True, 0, 0, 2.0) == {}
+    arbiter.expire(4.5)
+    assert arbiter.face == NOBODY
+    assert set(arbiter.feed("gaze", eyes, True, 0, 0, 4.5)) == set(eyes)
 
 
 # -- eyeballs --------------------------------------------------------------------------------

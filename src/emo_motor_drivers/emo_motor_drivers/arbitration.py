@@ -156,6 +156,8 @@ class Arbitration:
 
     def expire(self, now_s: float) -> None:
         """Groups whose source is gone and that nobody else drives are at rest."""
+        if self._own_image is not None:
+            self._own_image.expire(now_s)
         for name, group in self._groups.items():
             self._select(name, group, now_s)
 
@@ -172,9 +174,9 @@ class Arbitration:
             return {}, False
         if source != MIMIC:
             return positions, active
-        if own.state == LOOKING and self._groups["eye"].source != MIMIC:
-            own.reset()  # somebody else moves the brows
-        return own.feed(positions, active, now_s)
+        eye = self._groups.get("eye")
+        by_hand = eye is not None and self._there(MANUAL, eye, now_s)
+        return own.feed(positions, active, now_s, brows=not by_hand)
 
     # -- who ---------------------------------------------------------------------------------
 

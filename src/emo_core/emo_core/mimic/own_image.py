@@ -74,6 +74,7 @@ class OwnImage:
         self._neutral = {m.name: m.neutral for m in robot.motors}
         self._looks: list[list[tuple[float, Array]]] = []  # of each, what was seen when
         self._tries = 0
+        self._unlooked = False  # somebody is followed without a look
         self._raise: dict[str, float] = {}
         self._recent: deque[tuple[float, Array]] = deque()
         self.reset()
@@ -88,7 +89,7 @@ class OwnImage:
         self._begin()
 
     def feed(
-        self, positions: Mapping[str, float], active: bool, now_s: float
+        self, positions: Mapping[str, float], active: bool, now_s: float, brows: bool = True
     ) -> tuple[dict[str, float], bool]:
         """What mimic wants -> what it may have, and whether it is active.
 
@@ -96,21 +97,23 @@ class OwnImage:
             positions: motor -> command; empty: no opinion.
             active: a face is seen.
             now_s: when the command came, and will be sent.
+            brows: the greeting would be shown; while somebody else moves the brows, a face is
+                followed without a look, and looked at afterwards.
         """
         if active:
+            if self.state != LOOKING:  # there, `_judge` sees to images that are missing
+                self.expire(now_s)
             self._seen_s = now_s
-        away_s = now_s - self._seen_s
-        if self.state != NOBODY and away_s > (AWAY_S if self.state == OTHER else LOST_S):
+        elif now_s - self._seen_s > (AWAY_S if self.state == OTHER else LOST_S):
             self.state = NOBODY
-        if active and self.state == NOBODY and self._motors:
-            self._begin()
-            self._look({}, now_s)
+        if active and self._motors:
+            self._meet(now_s, brows)
         if self.state == LOOKING:
             if active:
                 self._looks[-1].append((now_s - self._began_s, self._values(positions)))
             if now_s - self._began_s > LOOK_S:
                 self._judge(now_s)
-        elif active and self.state in (OTHER, OWN) and self._motors:
+        elif active and self.state in (OTHER, OWN) and brows:
             self._suspect(positions, now_s)
         if self.state == LOOKING:
             return self._greeting(now_s), True
@@ -119,6 +122,25 @@ class OwnImage:
             return {}, False
         self._shown = self._taken_up(positions, now_s)
         return self._shown, active
+
+    def expire(self, now_s: float) -> None:
+        """Time goes on, also where no command comes: its camera may be unplugged."""
+        if now_s - self._seen_s > AWAY_S:
+            self.state = NOBODY
+
+    def _meet(self, now_s: float, brows: bool) -> None:
+        """A face is seen: look at it, if that was not done and can be."""
+        if brows and self.state == NOBODY:
+            self._begin()
+            self._look({}, now_s)
+        elif brows and self.state == OTHER and self._unlooked:
+            self._look(self._shown, now_s)
+        elif not brows and self.state in (NOBODY, LOOKING):
+            if self.state == NOBODY:
+                self._held = {}
+            self._begin()
+            self.state, self._judged_s = OTHER, now_s
+            self._unlooked = True
 
     def _values(self, positions: Mapping[str, float]) -> Array:
         return np.array([positions.get(name, np.nan) for name in self._motors])
@@ -129,6 +151,7 @@ class OwnImage:
         """Keep still, with `held` as it is, and greet."""
         if self.state != LOOKING:
             self._looks, self._tries = [], 0
+            self._unlooked = False
         self.state, self._began_s, self._held = LOOKING, now_s, held
         self._looks.append([])
         self._raise = {}
@@ -205,6 +228,7 @@ class OwnImage:
 
     def _begin(self) -> None:
         self._last, self._wait_s = NOBODY, AGAIN_S
+        self._unlooked = False
         self._since_s = math.inf  # what is seen is strange
         self._judged_s = -math.inf
         self._recent.clear()
