@@ -112,6 +112,17 @@ def test_straight_ahead_when_nobody_is_there_and_no_saccade_is_quicker_than_eyes
         assert abs(now.yaw - before.yaw) <= MAX_SPEED * DT + 1e-6
 
 
+@pytest.mark.parametrize("after", [looking(-0.4, 0.1), None])
+def test_images_of_another_time_are_gone_over_to_without_a_step(after: np.ndarray | None) -> None:
+    stream = GazeStream()
+    gazes = watch(stream, seen(looking(0.5, 0.2)), 1.0)[-1:]
+    stream.restart()
+    gazes += watch(stream, seen(after), 2.0)
+    expected = (0.0, 0.0) if after is None else (-0.4, 0.1)
+    assert (gazes[-1].yaw, gazes[-1].pitch) == pytest.approx(expected, abs=2e-3)
+    assert max(abs(now.yaw - before.yaw) for before, now in pairwise(gazes)) < 0.25  # of 0.9
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000), st.floats(-0.4, 0.4))
 def test_noise_is_smoothed_and_a_saccade_is_there_at_once(seed: int, yaw: float) -> None:

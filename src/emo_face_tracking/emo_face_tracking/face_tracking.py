@@ -69,10 +69,10 @@ class FaceTrackingNode(Node):
         self._kept = kept
         self._kit.health.warning = f"no {kept.path} yet: call ~/capture" if kept.missing else ""
 
-    def _begin(self) -> None:
-        """A new stream."""
+    def _begin(self, eyes_rest: bool = True) -> None:
+        """A new stream; the last one's gaze is at rest only where its end was told."""
         self._tracker.reset()
-        self._person.reset()
+        (self._person.reset if eyes_rest else self._person.restart)()
         self._start_ns = self._last_ns = -1
         self._number = 0
 
@@ -80,7 +80,7 @@ class FaceTrackingNode(Node):
         stamp_ns = nanoseconds(header.stamp)
         if self._start_ns >= 0 and stamp_ns <= self._last_ns - _LATE_NS:
             self._kit.health.fault("restarts", "face_tracking: the images' time went back")
-            self._begin()
+            self._begin(eyes_rest=False)
         if image is None:
             self._publish(header, self._number + 1, None)
             self._begin()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.face.alignment import canonical_face
-from emo_core.face.presence import Presence
+from emo_core.face.presence import RETURN_S, Presence
 from emo_core.face.stream import Seen
 from emo_core.face.topology import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
 
@@ -69,6 +69,12 @@ class GazeStream:
         self._person = 0
         self._smooth: Floats | None = None
         self._shown = np.zeros(2)
+
+    def restart(self) -> None:
+        """Somebody else, of another time: what is shown stays, and is eased to their gaze."""
+        self._usual = self._opening = _USUAL
+        self._person, self._smooth = 0, None
+        self._presence.feed(_NOWHERE, RETURN_S)
 
     def feed(self, seen: Seen, dt_s: float) -> Gaze:
         """The newest, `dt_s` after the last."""

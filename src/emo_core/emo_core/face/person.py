@@ -75,10 +75,15 @@ class PersonStream:
 
     def reset(self) -> None:
         """Forget everybody but the person who was given."""
+        self.restart()
+        self._gaze.reset()
+
+    def restart(self) -> None:
+        """As `reset`, in mid-stream: the gaze goes on from where it is."""
         self._stream.reset()
         self._rest.reset()
         self._presence.reset()
-        self._gaze.reset()
+        self._gaze.restart()
         self._time_s = None
 
     def expect(self, static_face: ArrayLike | None) -> None:
