@@ -29,6 +29,8 @@ from emo_nodekit.parameters import COMMON, Parameter
 
 #: Nodes that need a file at the start, and whose topics depend on what is in it.
 _OF_ITS_INPUT = ("player",)
+#: With motors of every kind: what a node has for some only is told, too.
+_ROBOT = "emo22"
 #: Topics and services that every node of ROS, or every lifecycle node, has: not told page by page.
 _CUSTOM = ("/rosout", "/parameter_events", "/diagnostics", "transition_event")
 _CUSTOM_SERVICES = ("parameter", "type_description", "_state", "_states", "_transition")
@@ -111,7 +113,7 @@ def executables_of(src: Path) -> list[tuple[str, str]]:
 
 def _places(package: str, executable: str) -> list[Process]:
     """Where the graph has this executable; a place of its own at the root where it has not."""
-    graph = build_graph(GraphOptions(pipeline=BOTH, source="file", camera="topic"))
+    graph = build_graph(GraphOptions(pipeline=BOTH, source="file", camera="topic", robot=_ROBOT))
     places = [p for p in graph if (p.package, p.executable) == (package, executable)]
     return places or [Process(package=package, executable=executable, node_name="")]
 
