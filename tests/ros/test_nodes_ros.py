@@ -257,6 +257,9 @@ def test_the_arbiter_tells_who_drives_what(running: Running) -> None:
     assert (out[1].source, set(out[1].names)) == ("mimic", eye)
     until(lambda: states and list(states[-1].sources) == ["mimic", "lipsync"])
     assert list(states[-1].groups) == ["eye", "mouth"]
+    until(lambda: list(states[-1].sources) == ["", ""])
+    known = len(states)
+    until(lambda: len(states) >= known + 2)  # nothing changes, but who comes later is told, too
     sources["mimic"].publish(MotorCommand(names=["jaw"], valid=True))
     until(lambda: faults(node).get("bad_messages") == 1)
     assert len(out) == 2

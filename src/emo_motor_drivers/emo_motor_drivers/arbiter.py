@@ -41,6 +41,8 @@ PARAMETERS = (
 )
 
 STATE_PERIOD_S = 0.2
+#: The state is told again so often: to those who came later.
+REPEAT_S = 1.0
 OWN_IMAGE = "the face seen is the robot's own (a mirror, a screen): it is not followed"
 
 
@@ -73,6 +75,7 @@ class ArbiterNode(Node):
             OwnImage(robot) if self._kit.flag("greet") else None,
         )
         self._shown: dict[str, tuple[str, float]] = {}
+        self._shown_s = -math.inf
         self._publisher = self.create_publisher(MotorCommand, "motor_command", qos.FRAMES)
         self._state = self.create_publisher(ArbiterState, "arbiter_state", qos.FRAMES)
         for source in pipelines:
@@ -146,10 +149,10 @@ class ArbiterNode(Node):
         if face == OWN and not self._kit.health.warning:
             self.get_logger().warning(OWN_IMAGE)
         self._kit.health.warning = OWN_IMAGE if face == OWN else ""
-        drivers = self._arbitration.drivers
-        if drivers == self._shown:
+        drivers, now_s = self._arbitration.drivers, time.monotonic()
+        if drivers == self._shown and now_s - self._shown_s < REPEAT_S:
             return
-        self._shown = drivers
+        self._shown, self._shown_s = drivers, now_s
         for group, (source, _) in drivers.items():
             self._kit.health.values[group] = source or "at rest"
         self._state.publish(
