@@ -33,6 +33,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
 from emo import ros_domain
+from emo.monitor import Monitor
 from emo_audio2landmark.audio2landmark import Audio2LandmarkNode
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
@@ -225,6 +226,25 @@ def test_normalization_and_inverse_model_survive_bad_landmarks(running: Running)
     robot = RobotDescription.load("sim")
     assert list(out[1].names) == list(robot.names)
     assert len(out[1].stage_ms) == 2
+
+
+# -- what is told of nodes -------------------------------------------------------------------
+
+
+def test_errors_of_another_robot_are_not_this_ones() -> None:
+    monitor = Monitor(RobotDescription.load("sim"), "left", ["mimic"])
+
+    def hear(name: str, level: bytes, hardware: str = "emo") -> None:
+        status = DiagnosticStatus(name=name, level=level, message="!", hardware_id=hardware)
+        monitor._on_diagnostics(DiagnosticArray(status=[status]))
+
+    for name in ("left/camera", "left/mimic/normalization", "right/camera", "lefty/camera"):
+        hear(name, DiagnosticStatus.ERROR)
+    hear("left/lidar", DiagnosticStatus.ERROR, "somebody else's")
+    assert set(monitor.errors) == {"left/camera", "left/mimic/normalization"}
+    hear("left/camera", DiagnosticStatus.OK)
+    monitor.destroy_node()
+    assert set(monitor.errors) == {"left/mimic/normalization"}
 
 
 # -- arbiter ---------------------------------------------------------------------------------

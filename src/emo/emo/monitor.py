@@ -43,12 +43,13 @@ class Monitor(Node):
 
     Attributes:
         streams: of each pipeline.
-        errors: node -> what its diagnostics call an error now.
+        errors: node of this robot -> what its diagnostics call an error now.
     """
 
     def __init__(self, robot: RobotDescription, namespace: str, pipelines: Sequence[str]) -> None:
         super().__init__("monitor", namespace=namespace)
         self._robot = robot
+        self._place = f"{namespace.strip('/')}/" if namespace.strip("/") else ""
         self._low, high = np.array([motor.range_rad for motor in robot.motors]).T
         self._span = high - self._low
         self._positions = np.full(len(robot.motors), np.nan)
@@ -87,6 +88,8 @@ class Monitor(Node):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
+            if status.hardware_id != "emo" or not status.name.startswith(self._place):
+                continue
             if status.level == DiagnosticStatus.ERROR:
                 self.errors[status.name] = status.message
             else:
