@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ from emo_motor_drivers.arbiter import ArbiterNode
 from emo_motor_drivers.driver import DriverNode
 from emo_motor_drivers.shared import Shared
 from emo_nodekit import qos
+from emo_nodekit.health import Health
 from emo_nodekit.messages import floats, nanoseconds, stamp
 from emo_nodekit.running import Spinner
 from emo_normalization.normalization import NormalizationNode
@@ -229,6 +231,20 @@ def test_normalization_and_inverse_model_survive_bad_landmarks(running: Running)
 
 
 # -- what is told of nodes -------------------------------------------------------------------
+
+
+def test_a_flood_of_one_fault_does_not_keep_another_out_of_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, said = Probe(), list[str]()
+    health = Health(node)
+    monkeypatch.setattr(node, "get_logger", lambda: SimpleNamespace(warning=said.append))
+    for k in range(50):
+        health.fault("dropped", f"frame {k} is missing")
+    health.fault("bad_messages", "no finite number")
+    node.destroy_node()
+    assert said == ["frame 0 is missing", "no finite number"]
+    assert health.faults == {"dropped": 50, "bad_messages": 1}
 
 
 def test_errors_of_another_robot_are_not_this_ones() -> None:

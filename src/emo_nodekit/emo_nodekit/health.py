@@ -14,6 +14,8 @@ from emo_nodekit.usage import Usage
 _PERIOD_S = 1.0
 #: A fault is reported as a warning this long after it was last seen.
 _MEMORY_S = 5.0
+#: A kind of fault is logged not more often.
+_LOG_S = 1.0
 
 
 class Health:
@@ -33,6 +35,7 @@ class Health:
         self._frames: dict[str, int] = {}
         self._faults: dict[str, int] = {}
         self._last_fault = ("", -float("inf"))
+        self._logged_s: dict[str, float] = {}  # each kind, when last
         self._error = self._warning = ""
         self._usage = Usage()
         self.values: dict[str, str] = {}  # whatever else is worth showing
@@ -83,10 +86,14 @@ class Health:
             self.fault("dropped", f"{missing} frames before frame {number} are missing", missing)
 
     def fault(self, kind: str, text: str, count: int = 1) -> None:
-        """Something went wrong `count` times: counted, logged (not more than once a second)."""
+        """Something went wrong `count` times: counted, logged (a kind once a second)."""
         self._faults[kind] = self._faults.get(kind, 0) + count
-        self._last_fault = (text, time.monotonic())
-        self._node.get_logger().warning(text, throttle_duration_sec=1.0)
+        now = time.monotonic()
+        self._last_fault = (text, now)
+        # Not rclpy's throttle, which is one for this line: a flood of one kind would hide others.
+        if now - self._logged_s.get(kind, -float("inf")) >= _LOG_S:
+            self._logged_s[kind] = now
+            self._node.get_logger().warning(text)
 
     def _report(self) -> None:
         now = time.monotonic()
