@@ -129,6 +129,29 @@ def test_a_video_arrives_whole_and_in_its_own_time(
     assert abs(time.time_ns() - stamps[-1]) < 10e9
 
 
+def test_a_video_that_is_always_late_is_shown_now_and_then(
+    running: Running, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(Video):
+        def pictures(self) -> Iterator[tuple[float, np.ndarray]]:
+            for due_s, image in super().pictures():
+                time.sleep(0.1)
+                yield due_s, image
+
+    monkeypatch.setattr(camera, "Video", Slow)
+    monkeypatch.setattr(camera, "LATE_S", 0.05)
+    monkeypatch.setattr(camera, "AT_LEAST_S", 0.45)
+    probe = running()
+    out = probe.collect(CompressedImage, "image/compressed")
+    node = CameraNode(parameters=of_file(video))
+    running(node)
+    until(lambda: out and not len(out[-1].data))
+    late = node._kit.health.faults["late"]
+    assert 3 <= len(out) - 1 - (20 - late) <= 5  # 2 s of which each half a one has a picture
+    stamps = [nanoseconds(message.header.stamp) for message in out]
+    assert all(ns % 40_000_000 == stamps[0] % 40_000_000 for ns in stamps)  # when it was due
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_images_are_heard_where_ros_tells_nothing_about_a_message(
     running: Running, monkeypatch: pytest.MonkeyPatch, told: bool
