@@ -267,3 +267,10 @@ def test_what_can_never_work_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(EmoError, match=told):
             CameraNode(parameters=parameters)
+
+
+@pytest.mark.parametrize("topic", ["image", "image/compressed"])
+def test_its_own_images_are_no_source(topic: str) -> None:
+    remappings = (("image_in", topic), ("image_in/compressed", f"{topic}/compressed"))
+    with pytest.raises(EmoError, match="/image/compressed is where this node publishes"):
+        CameraNode("", {"source": "topic"}, remappings)

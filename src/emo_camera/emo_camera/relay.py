@@ -11,6 +11,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from emo_core.camera.device import NO_PICTURE_S
+from emo_core.errors import EmoError
 from emo_nodekit.kit import Kit
 from emo_nodekit.pictures import Message
 
@@ -30,6 +31,9 @@ class Relay:
 
     Args:
         callback: called with each message.
+
+    Raises:
+        EmoError: the node publishes there itself; its publishers are made before.
     """
 
     def __init__(
@@ -37,6 +41,12 @@ class Relay:
     ) -> None:
         self._node, self._kit, self._callback = node, kit, callback
         self._topics = (f"{topic}/compressed", topic)
+        own = {publisher.topic_name for publisher in node.publishers}
+        for resolved in map(node.resolve_topic_name, self._topics):
+            if resolved in own:
+                raise EmoError(
+                    f"camera: {resolved} is where this node publishes: give another topic of images"
+                )
         self._source = ""
         self._last_s = time.monotonic()
         self._timer = node.create_timer(_LOOK_S, self._look, clock=Clock(clock_type=_STEADY))
