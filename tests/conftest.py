@@ -81,7 +81,9 @@ def emo(
     """`emo("animate", ...)` runs the command line in this process."""
     import emo.cli
 
-    monkeypatch.setattr(emo.cli, "quiet_native", lambda: None)
+    for name, module in list(sys.modules.items()):  # whoever has it by name, too
+        if name.split(".")[:2] == ["emo", "cli"] and hasattr(module, "quiet_native"):
+            monkeypatch.setattr(module, "quiet_native", lambda: None)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
 
     def run(*arguments: object) -> Result:

@@ -115,14 +115,14 @@ def test_a_real_video_and_its_sound(emo, data_dir, tmp_path):
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory) -> Path:
-    """Two seconds of a face that trembles, with three frames blurred by a camera that moves."""
+    """Three seconds of a face that trembles, with three frames blurred by a camera that moves."""
     path = tmp_path_factory.mktemp("calm") / "calm.mp4"
     robot = RobotDescription.load("sim")
     picture = Renderer(robot)(robot.neutral)
     rng = np.random.default_rng(0)
     height, width = picture.shape[:2]
     with VideoWriter(path, (width, height), 25, crf=10) as writer:
-        for i in range(50):
+        for i in range(75):
             image = np.clip(picture + rng.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
             if i in (30, 31, 40):
                 image = cv2.blur(image, (max(3, width // 16), 1))
@@ -148,7 +148,7 @@ def test_blurred_frames_are_left_out_or_filled(emo, calm, tmp_path):
     out = tmp_path / "out.npz"
     result = emo("track", calm, "-o", out, "--json")
     assert json.loads(result.out)["blurred"] == 3
-    assert "too blurred to trust in 3 of 50" in result.err
+    assert "too blurred to trust in 3 of 75" in result.err
     with np.load(out) as track:
         np.testing.assert_array_equal(np.flatnonzero(~track["valid"]), [30, 31, 40])
         assert np.isnan(track["landmarks"][~track["valid"]]).all()
