@@ -295,3 +295,15 @@ def test_the_documentation_names_every_node_topic_and_parameter() -> None:
                 wanted.add(str(value.value))
     assert len(wanted) > 30
     assert sorted(name for name in wanted if name not in text) == []
+
+
+@pytest.mark.parametrize("view", [True, False])
+def test_sources_wait_for_the_views_topics_only_with_a_view(view: bool) -> None:
+    graph = build_graph(
+        GraphOptions(pipeline="mimic", camera="file", video="v.mp4", view=view, record=True)
+    )
+    for name in ("camera", "recorder"):
+        waits = next(entry for entry in graph if entry.name == name).parameters["wait_for"]
+        assert isinstance(waits, list)
+        assert ("mimic/gaze" in waits, "joint_states" in waits) == (view, view), name
+        assert "mimic/motor_command" in waits

@@ -95,7 +95,6 @@ TOPICS = {
     MIMIC: (
         "image/compressed",
         "mimic/landmarks",
-        "mimic/gaze",
         "mimic/predicted",
         "mimic/robot_landmarks",
         "mimic/motor_command",
@@ -251,6 +250,8 @@ def _awaited(options: GraphOptions) -> list[str]:
     topics += ["motor_command", *(["joint_states"] if options.view else [])]
     if _speaks(options) and options.view:
         topics.append("audio_played")
+    if MIMIC in options.pipelines and options.view:  # nobody else's where the eyes are fixed
+        topics.append("mimic/gaze")
     return topics
 
 
