@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ pytest.importorskip("sensor_msgs.msg", reason="ROS's messages of images are miss
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from probing import ALL, Running, spinning, until
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
@@ -32,13 +33,11 @@ from emo_core.viz.video import VideoWriter
 from emo_nodekit import pictures, qos
 from emo_nodekit.kit import Kit
 from emo_nodekit.messages import nanoseconds, stamp
-from emo_nodekit.running import Spinner
 
 pytestmark = pytest.mark.ros
 
 BASE_NS = 1_700_000_000_000_000_000
 #: A queue that keeps everything, to compare all of it.
-ALL = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,44 +50,11 @@ def ros() -> Iterator[None]:
     rclpy.try_shutdown()
 
 
-class Probe(Node):
-    """Publishes and collects."""
-
-    def __init__(self) -> None:
-        super().__init__("probe")
-
-    def collect(self, kind: type, topic: str, profile: QoSProfile = ALL) -> list[Any]:
-        seen: list[Any] = []
-        self.create_subscription(kind, topic, seen.append, profile)
-        return seen
-
-
-Running = Callable[..., Probe]
-
-
 @pytest.fixture
 def running() -> Iterator[Running]:
     """`running(node, ...)` spins nodes and a probe until the test ends."""
-    spinners: list[Spinner] = []
-
-    def start(*nodes: Node) -> Probe:
-        probe = Probe()
-        spinners.append(Spinner([*nodes, probe]))
-        spinners[-1].start()
-        return probe
-
-    yield start
-    for spinner in spinners:
-        assert not spinner.failed.is_set()
-        spinner.stop()
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
-    """Wait for a condition; fails if it does not come true."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
+    with spinning() as start:
+        yield start
 
 
 def picture(level: int, width: int = 320, height: int = 240) -> np.ndarray:

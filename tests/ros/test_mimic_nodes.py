@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import array
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: 
 
 import rclpy
 from emo_interfaces.msg import FaceLandmarks, Gaze, MotorCommand
+from probing import ALL, Probe, Running, spinning, until
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -38,7 +37,6 @@ from emo_face_tracking.face_tracking import FaceTrackingNode
 from emo_inverse_model.inverse_model import InverseModelNode
 from emo_nodekit import qos
 from emo_nodekit.messages import floats, nanoseconds, stamp
-from emo_nodekit.running import Spinner
 from emo_normalization.normalization import NormalizationNode
 from emo_predictive_model.predictive_model import PredictiveModelNode
 
@@ -47,7 +45,6 @@ pytestmark = pytest.mark.ros
 BASE_NS = 1_700_000_000_000_000_000
 STEP_NS = 40_000_000
 ROBOT = "emo22"
-ALL = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,44 +57,11 @@ def ros() -> Iterator[None]:
     rclpy.try_shutdown()
 
 
-class Probe(Node):
-    """Publishes and collects."""
-
-    def __init__(self) -> None:
-        super().__init__("probe")
-
-    def collect(self, kind: type, topic: str) -> list[Any]:
-        seen: list[Any] = []
-        self.create_subscription(kind, topic, seen.append, ALL)
-        return seen
-
-
-Running = Callable[..., Probe]
-
-
 @pytest.fixture
 def running() -> Iterator[Running]:
     """`running(node, ...)` spins nodes and a probe until the test ends."""
-    spinners: list[Spinner] = []
-
-    def start(*nodes: Node) -> Probe:
-        probe = Probe()
-        spinners.append(Spinner([*nodes, probe]))
-        spinners[-1].start()
-        return probe
-
-    yield start
-    for spinner in spinners:
-        assert not spinner.failed.is_set()
-        spinner.stop()
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
-    """Wait for a condition; fails if it does not come true."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.002)
+    with spinning() as start:
+        yield start
 
 
 class Camera:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +27,7 @@ from emo_interfaces.msg import (
     MotorCommand,
     SpeechFeatures,
 )
-from rclpy.node import Node
+from probing import Probe, Running, spinning, until
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
@@ -52,7 +52,6 @@ from emo_motor_drivers.shared import Shared
 from emo_nodekit import qos
 from emo_nodekit.health import Health
 from emo_nodekit.messages import floats, nanoseconds, stamp
-from emo_nodekit.running import Spinner
 from emo_normalization.normalization import NormalizationNode
 from emo_sim import robot_view
 from emo_sim.robot_view import RobotViewNode
@@ -76,45 +75,11 @@ def ros() -> Iterator[None]:
     rclpy.try_shutdown()
 
 
-class Probe(Node):
-    """Publishes and collects."""
-
-    def __init__(self) -> None:
-        super().__init__("probe")
-        self.seen: dict[str, list[Any]] = {}
-
-    def collect(self, kind: type, topic: str) -> list[Any]:
-        self.seen[topic] = []
-        self.create_subscription(kind, topic, self.seen[topic].append, qos.STREAM)
-        return self.seen[topic]
-
-
-Running = Callable[..., Probe]
-
-
 @pytest.fixture
 def running() -> Iterator[Running]:
     """`running(node, ...)` spins nodes and a probe until the test ends."""
-    spinners: list[Spinner] = []
-
-    def start(*nodes: Node) -> Probe:
-        probe = Probe()
-        spinners.append(Spinner([*nodes, probe]))
-        spinners[-1].start()
-        return probe
-
-    yield start
-    for spinner in spinners:
-        assert not spinner.failed.is_set()
-        spinner.stop()
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> None:
-    """Wait for a condition; fails if it does not come true."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
+    with spinning() as start:
+        yield start
 
 
 def connected(publisher: Any, count: int = 1) -> Any:
