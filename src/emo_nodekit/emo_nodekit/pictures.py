@@ -1,10 +1,11 @@
-"""Pictures in: RGB of an image message, and how many were lost on the way."""
+"""Pictures in, RGB, and how many were lost on the way; and out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -13,7 +14,7 @@ from emo_core.camera.image import Image as Picture
 from emo_core.camera.image import decode, to_rgb
 from emo_nodekit import qos
 from emo_nodekit.kit import TOLD_ABOUT, Kit
-from emo_nodekit.messages import BadMessageError
+from emo_nodekit.messages import BadMessageError, stamp
 
 Message = Image | CompressedImage
 
@@ -72,3 +73,13 @@ class Pictures:
             self._callback(picture_of(message), message.header, step)
         except BadMessageError as error:
             self._kit.health.fault("bad_messages", f"{self._topic}: {error}")
+
+
+def rendered(picture: Picture, stamp_ns: int) -> Image:
+    """A drawn picture, BGR (H, W, 3), as the simulated robot's camera image."""
+    height, width = picture.shape[:2]
+    message = Image(height=height, width=width, encoding="bgr8", step=3 * width)
+    message.header.stamp = stamp(stamp_ns)
+    message.header.frame_id = "sim_camera"
+    message.data.frombytes(np.ascontiguousarray(picture).tobytes())
+    return message

@@ -20,8 +20,9 @@ from emo_core.robot.sim.render import Renderer
 from emo_nodekit import qos
 from emo_nodekit.joints import joint_angles
 from emo_nodekit.kit import Kit, placed
-from emo_nodekit.messages import audio_samples, nanoseconds, stamp
+from emo_nodekit.messages import audio_samples, nanoseconds
 from emo_nodekit.parameters import ROBOT, Parameter, Value
+from emo_nodekit.pictures import rendered
 from emo_nodekit.records import unused
 from emo_nodekit.running import PATIENT, run
 from emo_sim.film import PERIOD_NS, Film
@@ -140,12 +141,7 @@ class RobotViewNode(Node):
         if self._web is not None:
             self._web.show(picture)
         if self._publisher.get_subscription_count():
-            height, width = picture.shape[:2]
-            message = Image(height=height, width=width, encoding="bgr8", step=3 * width)
-            message.header.stamp = stamp(time_ns)
-            message.header.frame_id = "sim_camera"
-            message.data.frombytes(picture.tobytes())
-            self._publisher.publish(message)
+            self._publisher.publish(rendered(picture, time_ns))
         self._kit.health.done((self._kit.now() - time_ns) * 1e-6)
 
 

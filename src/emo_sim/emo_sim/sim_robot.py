@@ -6,7 +6,6 @@ import time
 import weakref
 from collections.abc import Callable
 
-import numpy as np
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
@@ -21,8 +20,9 @@ from emo_core.robot.sim.servos import SimBus
 from emo_nodekit import qos
 from emo_nodekit.joints import LATCHED, LISTEN, SEND, joint_angles, joint_state, topic
 from emo_nodekit.kit import Kit, placed
-from emo_nodekit.messages import BadMessageError, stamp
+from emo_nodekit.messages import BadMessageError
 from emo_nodekit.parameters import ROBOT, Parameter, Value
+from emo_nodekit.pictures import rendered
 from emo_nodekit.running import Spinner, run
 
 PARAMETERS = (
@@ -93,12 +93,7 @@ class SimRobotNode(Node):
         if self._camera is None:
             self._camera = Camera(self._robot)
         picture = self._camera(self._servos.horns(), time.monotonic())
-        height, width = picture.shape[:2]
-        message = Image(height=height, width=width, encoding="bgr8", step=3 * width)
-        message.header.stamp = stamp(self._kit.now())
-        message.header.frame_id = "sim_camera"
-        message.data.frombytes(np.ascontiguousarray(picture).tobytes())
-        self._images.publish(message)
+        self._images.publish(rendered(picture, self._kit.now()))
 
 
 class FakeRos:
