@@ -42,10 +42,10 @@ def launching(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     contents = {
         "launch": ["LaunchContext", "LaunchDescription"],
         "launch.actions": [
-            "DeclareLaunchArgument", "EmitEvent", "LogInfo", "OpaqueFunction", "Shutdown",
+            "DeclareLaunchArgument", "LogInfo", "OpaqueFunction", "Shutdown", "TimerAction",
         ],
-        "launch.events": ["matches_action"],
-        "launch.events.process": ["ProcessExited", "ShutdownProcess"],
+        "launch.events": [],
+        "launch.events.process": ["ProcessExited"],
         "launch.substitutions": [],
         "launch_ros": [],
         "launch_ros.actions": ["Node"],
@@ -117,7 +117,6 @@ def test_the_defaults_give_the_default_graph(launching: types.ModuleType, pipeli
         assert node.kwargs["package"] == process.package
         assert node.kwargs["name"] == (process.node_name or None)
         assert node.kwargs["remappings"] == list(process.remappings)
-        assert node.kwargs["respawn"] is True
         values = {
             name: value.args[0] if isinstance(value, Recorded) else value
             for name, value in node.kwargs["parameters"][0].items()
@@ -165,12 +164,44 @@ def test_composed_is_one_process_and_the_isolated_ones(
     assert "--robot=sim" in given and "--namespace=robot1" in given and "--view=true" in given
 
 
+def ended(node: Recorded, status: int, shutting_down: bool = False) -> dict[str, Recorded]:
+    """What launch is told to do when the process of a node has ended: by the kind of action."""
+    event = types.SimpleNamespace(process_name="the-process-1", returncode=status)
+    context = types.SimpleNamespace(is_shutdown=shutting_down)
+    return {type(action).__name__: action for action in node.kwargs["on_exit"](event, context)}
+
+
 def test_what_no_restart_can_mend_ends_the_launch(launching: types.ModuleType) -> None:
-    on_exit = nodes(launching, "lipsync")[-1].kwargs["on_exit"]
-    ended = types.SimpleNamespace(process_name="microphone-1")
-    assert on_exit(types.SimpleNamespace(**vars(ended), returncode=1), None) == []
-    (shutdown,) = on_exit(types.SimpleNamespace(**vars(ended), returncode=HOPELESS), None)
-    assert shutdown.kwargs["reason"] == "microphone-1 cannot run"
+    told = ended(nodes(launching, "lipsync")[-1], HOPELESS)
+    assert told.keys() == {"Shutdown"}
+    assert told["Shutdown"].kwargs["reason"] == "the-process-1 cannot run"
+
+
+def test_a_killed_process_comes_back_later_each_time_and_says_so(
+    launching: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(launching.time, "monotonic", lambda: now_s)
+    node = first = nodes(launching, "lipsync")[-1]
+    assert first.kwargs["additional_env"] == {}
+    waited = []
+    for ran_s in (60.0, 1.0, 1.0, 9.0, 1.0, 1.0, 11.0):
+        now_s += ran_s
+        told = ended(node, -9)
+        assert told.keys() == {"LogInfo", "TimerAction"}
+        waited.append(told["TimerAction"].kwargs["period"])
+        said = told["LogInfo"].kwargs["msg"]
+        assert said == (
+            f"the-process-1 ended (signal SIGKILL): starting it again in {waited[-1]:.1f} s"
+        )
+        now_s += waited[-1]
+        (again,) = told["TimerAction"].kwargs["actions"]
+        (node,) = again.kwargs["function"](None)
+    assert waited == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 0.5]
+    assert node.kwargs["additional_env"] == {"EMO_CRASHES": "7:signal SIGKILL"}
+    same = {"package", "executable", "name", "namespace", "parameters", "remappings"}
+    assert {k: node.kwargs[k] for k in same} == {k: first.kwargs[k] for k in same}
+    assert ended(node, -9, shutting_down=True) == {}
 
 
 @pytest.mark.parametrize("composed", ["true", "false"])
@@ -178,22 +209,11 @@ def test_what_only_looks_on_never_ends_the_launch(
     launching: types.ModuleType, composed: str
 ) -> None:
     made = nodes(launching, "both", record="true", dashboard="true", composed=composed)
-    rules = {node.kwargs["executable"]: node.kwargs["on_exit"] for node in made}
-    for executable, on_exit in rules.items():
-        ended = types.SimpleNamespace(
-            process_name=executable, returncode=HOPELESS, action=f"the node {executable}"
-        )
-        kinds = [type(action).__name__ for action in on_exit(ended, None)]
-        if executable not in ("recorder", "dashboard", "robot_view"):
-            assert kinds == ["Shutdown"]
-            continue
-        assert kinds == ["LogInfo", "EmitEvent"]
-        event = on_exit(ended, None)[1].kwargs["event"]
-        assert type(event).__name__ == "ShutdownProcess", "not started again"
-        assert event.kwargs["process_matcher"].args == (ended.action,)
-        ended.returncode = 1
-        assert on_exit(ended, None) == [], "a crash is followed by a restart"
-    assert {"recorder", "dashboard", "robot_view"} < rules.keys()
+    told = {node.kwargs["executable"]: ended(node, HOPELESS).keys() for node in made}
+    onlookers = {"recorder", "dashboard", "robot_view"}
+    assert onlookers < told.keys()
+    for executable, kinds in told.items():
+        assert kinds == ({"LogInfo"} if executable in onlookers else {"Shutdown"})
 
 
 @pytest.mark.parametrize("drawn", [True, False])

@@ -5,49 +5,63 @@ Arguments, their defaults and the nodes come from `emo.graph`; nothing is repeat
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import Field, fields, replace
 from functools import partial
 from typing import Any
 
-from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, Shutdown
-from launch.events import matches_action
-from launch.events.process import ProcessExited, ShutdownProcess
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown, TimerAction
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from emo.backoff import Backoff, ending
 from emo.graph import Process, build_graph
 from emo.options import GraphOptions
 from emo_nodekit import HOPELESS
 from launch import LaunchContext, LaunchDescription
 
 
-def _unless_hopeless(event: ProcessExited, context: LaunchContext) -> list[Any]:
-    """End the graph where a restart cannot help; the process has said why."""
-    if event.returncode != HOPELESS:
-        return []
-    return [Shutdown(reason=f"{event.process_name} cannot run")]
+def _kept_running(
+    make: Callable[..., Node], isolated: bool, backoff: Backoff | None = None
+) -> Node:
+    """A process that is started again whenever it ends, ever later if it does so again and again.
 
+    launch's own `respawn` knows one delay only.
 
-def _go_on(event: ProcessExited, context: LaunchContext) -> list[Any]:
-    """What only looks on is not started again where that cannot help; the robot goes on."""
-    if event.returncode != HOPELESS:
-        return []
-    return [
-        LogInfo(msg=f"{event.process_name} cannot run: the graph goes on without it"),
-        EmitEvent(event=ShutdownProcess(process_matcher=matches_action(event.action))),
-    ]
+    Args:
+        make: makes the action, of these arguments of `Node` beside its own.
+        isolated: it only looks on: the graph goes on without it where a restart cannot help.
+        backoff: of a process that ran before.
+    """
+    backoff = backoff or Backoff()
+    started_s = time.monotonic()
 
+    def on_exit(event: ProcessExited, context: LaunchContext) -> list[Any]:
+        name, status = event.process_name, event.returncode
+        if context.is_shutdown:
+            return []
+        if status == HOPELESS:  # the process has said why
+            if isolated:
+                return [LogInfo(msg=f"{name} cannot run: the graph goes on without it")]
+            return [Shutdown(reason=f"{name} cannot run")]
+        delay_s = backoff.ended(status, time.monotonic() - started_s)
+        again = OpaqueFunction(function=lambda context: [_kept_running(make, isolated, backoff)])
+        return [
+            LogInfo(msg=f"{name} ended ({ending(status)}): starting it again in {delay_s:.1f} s"),
+            TimerAction(period=delay_s, actions=[again]),
+        ]
 
-#: A crashed process comes back after a pause. At the end the drivers ease to neutral, and the view
-#: finishes its film: on a busy machine launch's own 5 s would be too short.
-_KEPT_RUNNING: dict[str, Any] = {
-    "output": "screen",
-    "respawn": True,
-    "respawn_delay": 2.0,
-    "on_exit": _unless_hopeless,
-    "sigterm_timeout": "10",
-}
+    return make(
+        output="screen",
+        # At the end the drivers ease to neutral, and the view finishes its film: on a busy machine
+        # launch's own 5 s would be too short.
+        sigterm_timeout="10",
+        on_exit=on_exit,
+        additional_env=backoff.environment(),
+    )
 
 
 def launch_description(pipeline: str) -> LaunchDescription:
@@ -125,13 +139,16 @@ def _processes(pipeline: str, context: LaunchContext) -> list[Any]:
     graph = build_graph(GraphOptions(**values))
     if LaunchConfiguration("composed").perform(context) == "false":
         return [_node(process) for process in graph]
-    composed = Node(
+    composed = partial(
+        Node,
         package="emo",
         executable="composed",
         arguments=[f"--{name}={_text(value)}" for name, value in values.items()],
-        **_KEPT_RUNNING,
     )
-    return [composed, *(_node(process) for process in graph if process.isolated)]
+    return [
+        _kept_running(composed, isolated=False),
+        *(_node(process) for process in graph if process.isolated),
+    ]
 
 
 def _node(process: Process) -> Node:
@@ -140,7 +157,8 @@ def _node(process: Process) -> Node:
         name: value if isinstance(value, list) else ParameterValue(value, value_type=type(value))
         for name, value in process.parameters.items()
     }
-    return Node(
+    make = partial(
+        Node,
         package=process.package,
         executable=process.executable,
         # A process of several nodes names them itself.
@@ -148,8 +166,8 @@ def _node(process: Process) -> Node:
         namespace=process.namespace or None,
         parameters=[parameters],
         remappings=list(process.remappings),
-        **(_KEPT_RUNNING | ({"on_exit": _go_on} if process.isolated else {})),
     )
+    return _kept_running(make, process.isolated)
 
 
 def _choices(option: Field[Any]) -> list[str] | None:

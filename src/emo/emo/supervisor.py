@@ -22,12 +22,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
 
+from emo.backoff import FIRST_DELAY_S, Backoff, ending
 from emo_core.errors import EmoError
 from emo_nodekit import HOPELESS
 
-#: A process that ran this long was well: the next restart begins with the shortest delay again.
-HEALTHY_S = 10.0
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0
 #: This many ends in a row, none of them after a healthy run, are enough.
 TRIES = 4
 
@@ -74,13 +72,13 @@ def command(entry: Entry) -> list[str]:
 class _Child:
     name: str
     arguments: list[str]
+    backoff: Backoff
     isolated: bool = False  # it only looks on
     stop_order: int = 0
     process: subprocess.Popen[str] | None = None
     reader: threading.Thread | None = None
     started_s: float = 0.0
     restart_at_s: float | None = None  # waiting for its next start
-    failures: int = 0  # in a row
     restarts: int = 0
     last_line: str = field(default="", repr=False)
 
@@ -103,7 +101,13 @@ class Supervisor:
         first_delay_s: float = FIRST_DELAY_S,
     ) -> None:
         self._children = [
-            _Child(entry.name, command(entry), entry.isolated, STOP_ORDER.get(entry.executable, 0))
+            _Child(
+                entry.name,
+                command(entry),
+                Backoff(first_delay_s),
+                entry.isolated,
+                STOP_ORDER.get(entry.executable, 0),
+            )
             for entry in graph
         ]
         self._environment = {
@@ -112,7 +116,6 @@ class Supervisor:
             "PYTHONUNBUFFERED": "1",
         }
         self._write = write or (lambda line: print(line, file=sys.stderr, flush=True))
-        self._first_delay_s = first_delay_s
         # Not a SimpleQueue: a signal handler that outlasts `get`'s timeout leaves that waiting for
         # ever (seen with CPython 3.11: Ctrl-C on a busy machine was not heeded).
         self._ended: queue.Queue[_Child] = queue.Queue()
@@ -199,9 +202,10 @@ class Supervisor:
             # A session of its own: the terminal's Ctrl-C comes to this process only, which then
             # stops the others in order.
             child.process = subprocess.Popen(
-                child.arguments, env=self._environment, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                start_new_session=True, preexec_fn=self._before_exec,
+                child.arguments, env={**self._environment, **child.backoff.environment()},
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, errors="replace", start_new_session=True,
+                preexec_fn=self._before_exec,
             )  # fmt: skip
         except OSError as error:
             self._give_up(
@@ -236,19 +240,17 @@ class Supervisor:
         status = child.process.returncode
         if status == 0:  # it has done its work
             return
-        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
         said = f": {child.last_line}" if child.last_line else ""
         if status == HOPELESS:
             self._give_up(child, f"the process {child.name} cannot run{said}")
             return
-        ran_s = time.monotonic() - child.started_s
-        child.failures = 1 if ran_s >= HEALTHY_S else child.failures + 1
-        if child.failures >= TRIES:
+        how, now_s = ending(status), time.monotonic()
+        delay_s = child.backoff.ended(status, now_s - child.started_s)
+        if child.backoff.failures >= TRIES:
             why = f"the process {child.name} ended {TRIES} times in a row ({how}){said}"
             self._give_up(child, why, "Mend the cause and run again")
             return
-        delay_s = min(self._first_delay_s * 2 ** (child.failures - 1), LONGEST_DELAY_S)
-        child.restart_at_s = time.monotonic() + delay_s
+        child.restart_at_s = now_s + delay_s
         self._write(f"[{child.name}] ended ({how}): starting it again in {delay_s:.1f} s")
 
     def _give_up(self, child: _Child, why: str, remedy: str = "") -> None:

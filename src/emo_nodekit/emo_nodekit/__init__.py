@@ -13,3 +13,7 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**26))
 
 #: Exit status of a process that no restart can mend (a missing model, a wrong parameter).
 HOPELESS = 2
+
+#: Environment variable of a process that was started again: how often, and how the last one ended,
+#: as in `2:signal SIGKILL`.
+CRASHES = "EMO_CRASHES"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from emo_nodekit import CRASHES
 from emo_nodekit.usage import Usage
 
 _PERIOD_S = 1.0
@@ -43,6 +45,9 @@ class Health:
             _PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self._at_once = node.create_guard_condition(self._report)
+        times, _, how = os.environ.get(CRASHES, "").partition(":")
+        if times.isdecimal():
+            self.fault("crashes", f"its process ended ({how}) and was started again", int(times))
 
     @property
     def error(self) -> str:
