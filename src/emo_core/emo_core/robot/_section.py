@@ -11,20 +11,24 @@ import yaml
 
 from emo_core.errors import EmoError
 
+#: LibYAML's, where PyYAML was built with it: a robot's file takes 4 ms instead of 40.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-class _UniqueKeyLoader(yaml.SafeLoader):
+
+class _UniqueKeyLoader(_Loader):  # type: ignore[misc]
     """SafeLoader that refuses a key given twice, which YAML forbids and PyYAML lets pass."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
-            key: object = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key: object = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key}' is there twice", key_node.start_mark
                 )
             seen.add(key)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 class Section:
