@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from emo_core.face.alignment import to_screen
+from emo_core.face.static_face import load_face
 from emo_core.face.topology import ROBOT_LANDMARKS
-from emo_core.face.tracking import load_face
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.render import Renderer
 from emo_core.viz.video import VideoWriter

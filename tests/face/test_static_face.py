@@ -7,9 +7,8 @@ import pytest
 
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
-from emo_core.face.static_face import KeptFace, StaticCapture, save_static_face
+from emo_core.face.static_face import KeptFace, StaticCapture, load_face, save_static_face
 from emo_core.face.topology import LIPS
-from emo_core.face.tracking import load_face
 
 DT = 1 / 30
 

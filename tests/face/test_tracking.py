@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from emo_core.errors import EmoError
-from emo_core.face.tracking import load_face, track_video
+from emo_core.face.static_face import load_face
+from emo_core.face.tracking import track_video
 
 CLIP = Path("grid_s1") / "bbal9a.mp4"
 

@@ -29,7 +29,8 @@ from emo import ros_domain
 from emo_core.camera.image import decode, encode
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
-from emo_core.face.tracking import VideoFile, load_face
+from emo_core.face.static_face import load_face
+from emo_core.face.tracking import VideoFile
 from emo_core.mimic.action_units import action_units, show
 from emo_core.mimic.composition import compose
 from emo_core.mimic.pipeline import Mimic

@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 
 from emo_core.audio.mel import HOP, WINDOW
 from emo_core.errors import EmoError
-from emo_core.face.tracking import load_face
+from emo_core.face.static_face import load_face
 from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
 from emo_core.lipsync.audio2landmark import Audio2Landmark
 from emo_core.lipsync.landmark_stream import LandmarkStream

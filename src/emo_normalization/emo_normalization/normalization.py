@@ -10,8 +10,8 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from emo_core.face.alignment import canonical_face
+from emo_core.face.static_face import load_face
 from emo_core.face.topology import NUM_LANDMARKS
-from emo_core.face.tracking import load_face
 from emo_core.paths import models_dir
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.normalization import DEFAULT_ALPHA, Normalizer, Profile

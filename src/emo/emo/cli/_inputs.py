@@ -212,7 +212,7 @@ def _static_face(face: str, folder: Path) -> str:
     """A resting face as a file that every node can read without tracking."""
     import numpy as np
 
-    from emo_core.face.tracking import load_face
+    from emo_core.face.static_face import load_face
 
     path = folder.resolve() / "static_face.npz"
     np.savez(path, landmarks=load_face(face)[None].astype(np.float32), fps=float(FPS))

@@ -128,7 +128,7 @@ class Speaker:
         if face is None:
             static = canonical_face()
         else:
-            from emo_core.face.tracking import load_face
+            from emo_core.face.static_face import load_face
 
             static = load_face(face)
         lipsync = Lipsync.load(lookahead, static_face=static, mouth_gain=mouth_gain)

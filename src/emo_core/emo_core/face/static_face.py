@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import zipfile
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
-from emo_core.face.topology import EYEBROWS, EYES, LIPS, LOWER_OVAL
-from emo_core.face.tracking import load_face
+from emo_core.face.topology import EYEBROWS, EYES, LIPS, LOWER_OVAL, NUM_LANDMARKS
 
 Array = NDArray[np.float32]
 
@@ -169,3 +169,37 @@ class KeptFace:
         if not self.name:
             return "not kept: no person is named"
         return f"kept as {save_static_face(self.folder, self.name, face)}"
+
+
+def load_face(path: str | Path) -> Array:
+    """Static face from FACE.npz, an image or a video -> metric (478, 3) in mm.
+
+    The mean of the first second's valid frames.
+
+    Raises:
+        EmoError: it cannot be read, holds no face, or is of another format.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npz":
+        # OpenCV and FFmpeg: 0.15 s that who reads a kept face need not wait for.
+        from emo_core.face.tracking import track_video
+
+        track = track_video(path)
+        landmarks, fps = track.metric, track.fps
+    else:
+        if not path.is_file():
+            raise EmoError(f"no such face file: {path}")
+        try:
+            with np.load(path) as stored:
+                landmarks, fps = stored["landmarks"], float(stored["fps"])
+        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+            raise EmoError(
+                f"{path} is not a face file ({error}): make one with './emo track VIDEO -o {path}'"
+            ) from None
+    if landmarks.ndim != 3 or landmarks.shape[1:] != (NUM_LANDMARKS, 3):
+        raise EmoError(f"{path} holds landmarks of shape {landmarks.shape}, not (T, 478, 3)")
+    good = landmarks[np.isfinite(landmarks).all(axis=(1, 2))]
+    if not len(good):
+        raise EmoError(f"{path} holds no valid face")
+    face: Array = good[: max(1, round(fps))].mean(0).astype(np.float32)
+    return face

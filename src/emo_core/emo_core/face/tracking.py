@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,34 +204,3 @@ def track_video(path: str | Path, max_faces: int = 1) -> Track:
     if not track.valid.any():
         raise EmoError(f"no face found in {path}: give a video with a face in view")
     return track
-
-
-def load_face(path: str | Path) -> Array:
-    """Static face from FACE.npz, an image or a video -> metric (478, 3) in mm.
-
-    The mean of the first second's valid frames.
-
-    Raises:
-        EmoError: it cannot be read, holds no face, or is of another format.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".npz":
-        track = track_video(path)
-        landmarks, fps = track.metric, track.fps
-    else:
-        if not path.is_file():
-            raise EmoError(f"no such face file: {path}")
-        try:
-            with np.load(path) as stored:
-                landmarks, fps = stored["landmarks"], float(stored["fps"])
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            raise EmoError(
-                f"{path} is not a face file ({error}): make one with './emo track VIDEO -o {path}'"
-            ) from None
-    if landmarks.ndim != 3 or landmarks.shape[1:] != (NUM_LANDMARKS, 3):
-        raise EmoError(f"{path} holds landmarks of shape {landmarks.shape}, not (T, 478, 3)")
-    good = landmarks[np.isfinite(landmarks).all(axis=(1, 2))]
-    if not len(good):
-        raise EmoError(f"{path} holds no valid face")
-    face: Array = good[: max(1, round(fps))].mean(0).astype(np.float32)
-    return face
