@@ -1,8 +1,7 @@
-"""What tests of live nodes share: a node that listens, nodes that spin, and waiting."""
+"""What tests of live nodes share: a node that listens, and nodes that spin."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,29 +27,27 @@ class Probe(Node):
         return seen
 
 
+#: What the fixture `running` gives: `running(node, ...)` spins nodes and a probe.
 Running = Callable[..., Probe]
 
 
 @contextmanager
-def spinning() -> Iterator[Running]:
-    """`start(node, ...)` spins nodes and a probe until the block ends."""
+def spinning(*nodes: Node) -> Iterator[Callable[..., None]]:
+    """Nodes spin, and those of each `spin(node, ...)`, until the block ends.
+
+    It fails if one of them broke down.
+    """
     spinners: list[Spinner] = []
 
-    def start(*nodes: Node) -> Probe:
-        probe = Probe()
-        spinners.append(Spinner([*nodes, probe]))
+    def spin(*nodes: Node) -> None:
+        spinners.append(Spinner(nodes))
         spinners[-1].start()
-        return probe
 
-    yield start
-    for spinner in spinners:
-        assert not spinner.failed.is_set()
-        spinner.stop()
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
-    """Wait for a condition; fails if it does not come true."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.002)
+    if nodes:
+        spin(*nodes)
+    try:
+        yield spin
+        assert not any(spinner.failed.is_set() for spinner in spinners), "a node broke down"
+    finally:
+        for spinner in spinners:
+            spinner.stop()

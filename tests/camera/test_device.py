@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from waiting import until
 
 from emo_core.camera import device as module
 from emo_core.camera.device import Device, Shot
@@ -56,13 +57,6 @@ class FakeCamera:
 def noisy(level: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
     rng = np.random.default_rng(level)
     return rng.integers(0, 50, (size[1], size[0], 3)).astype(np.uint8)
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.002)
 
 
 def next_shot(device: Device) -> Shot:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,15 +14,14 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
 pytest.importorskip("sensor_msgs.msg", reason="ROS's messages of images are missing")
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from probing import ALL, Running, spinning, until
+from probing import ALL, Running
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
+from waiting import until
 
-from emo import ros_domain
 from emo_camera import camera
 from emo_camera.camera import CameraNode
 from emo_core.camera.image import as_received, decode, encode
@@ -34,27 +32,10 @@ from emo_nodekit import pictures, qos
 from emo_nodekit.kit import Kit
 from emo_nodekit.messages import nanoseconds, stamp
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]
 
 BASE_NS = 1_700_000_000_000_000_000
 #: A queue that keeps everything, to compare all of it.
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    """rclpy in a domain of its own."""
-    for name, value in ros_domain.domain_environment(os.environ, None).items():
-        os.environ[name] = value
-    rclpy.init(args=[])
-    yield
-    rclpy.try_shutdown()
-
-
-@pytest.fixture
-def running() -> Iterator[Running]:
-    """`running(node, ...)` spins nodes and a probe until the test ends."""
-    with spinning() as start:
-        yield start
 
 
 def picture(level: int, width: int = 320, height: int = 240) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import socket
 import threading
 import time
@@ -22,17 +21,17 @@ pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: 
 pytest.importorskip("viser", reason="pip install -r requirements/dashboard.txt")
 
 import msgspec.msgpack
-import rclpy
 import viser
 from emo_interfaces.msg import AudioChunk, FaceLandmarks, MotorCommand, SpeechFeatures
+from probing import spinning
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
+from waiting import until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from emo import ros_domain
 from emo_core.camera.image import encode
 from emo_core.errors import EmoError
 from emo_core.face import topology
@@ -50,10 +49,9 @@ from emo_motor_drivers.arbiter import ArbiterNode
 from emo_motor_drivers.door import Door
 from emo_nodekit import qos
 from emo_nodekit.messages import floats
-from emo_nodekit.running import Spinner
 from emo_normalization.normalization import NormalizationNode
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]
 
 ROBOT = RobotDescription.load("sim")
 #: What a browser sends first: from then on it looks.
@@ -71,15 +69,6 @@ CAMERA = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    """rclpy in a domain of its own."""
-    os.environ.update(ros_domain.domain_environment(os.environ, None))
-    rclpy.init(args=[])
-    yield
-    rclpy.try_shutdown()
-
-
 @pytest.fixture(autouse=True)
 def apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The e-stop's doors of these tests only: not of a robot that runs on this machine."""
@@ -92,25 +81,14 @@ Running = Callable[..., DashboardNode]
 @pytest.fixture
 def running() -> Iterator[Running]:
     """`running(*nodes, **parameters)` spins them and a dashboard until the test ends."""
-    spinners: list[Spinner] = []
+    with spinning() as spin:
 
-    def start(*nodes: Node, **parameters: Any) -> DashboardNode:
-        dashboard = DashboardNode(parameters={"port": 18080, **parameters})
-        spinners.append(Spinner([*nodes, dashboard]))
-        spinners[-1].start()
-        return dashboard
+        def start(*nodes: Node, **parameters: Any) -> DashboardNode:
+            dashboard = DashboardNode(parameters={"port": 18080, **parameters})
+            spin(*nodes, dashboard)
+            return dashboard
 
-    yield start
-    for spinner in spinners:
-        assert not spinner.failed.is_set()
-        spinner.stop()
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
+        yield start
 
 
 def port_of(dashboard: DashboardNode) -> int:

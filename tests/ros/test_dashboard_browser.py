@@ -6,12 +6,10 @@ import base64
 import contextlib
 import itertools
 import json
-import os
 import shutil
 import subprocess
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +21,12 @@ pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync 
 pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
 pytest.importorskip("viser", reason="pip install -r requirements/dashboard.txt")
 
-import rclpy
 from emo_interfaces.msg import FaceLandmarks
+from probing import spinning
 from rclpy.node import Node
+from waiting import until
 from websockets.sync.client import connect
 
-from emo import ros_domain
 from emo_core.face.alignment import canonical_face
 from emo_core.robot.description import RobotDescription
 from emo_dashboard.dashboard import DashboardNode
@@ -36,13 +34,13 @@ from emo_motor_drivers import drivers
 from emo_motor_drivers.arbiter import ArbiterNode
 from emo_nodekit import qos
 from emo_nodekit.messages import floats
-from emo_nodekit.running import Spinner
 from emo_normalization.normalization import NormalizationNode
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 
 pytestmark = [
     pytest.mark.ros,
+    pytest.mark.usefixtures("ros"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium"),
 ]
 
@@ -87,6 +85,10 @@ class Browser:
     def text(self) -> str:
         return str(self.evaluate("document.body.innerText"))
 
+    def shows(self, *texts: str) -> None:
+        """Wait for all of the texts."""
+        until(lambda: all(text in self.text() for text in texts), step_s=0.1)
+
     def picture(self) -> np.ndarray:
         """What is on the screen: BGR."""
         png = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
@@ -112,13 +114,6 @@ def skin(picture: np.ndarray) -> float:
     scene = picture[:, picture.shape[1] // 4 : picture.shape[1] * 2 // 3].astype(int)
     blue, green, red = scene[..., 0], scene[..., 1], scene[..., 2]
     return float(np.mean((red > 90) & (red > green + 8) & (green > blue + 8)))
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 @contextlib.contextmanager
@@ -151,8 +146,6 @@ def graph(
 ) -> Iterator[tuple[DashboardNode, Any, NormalizationNode]]:
     """A dashboard, drivers with an arbiter, a normalization; and a face that somebody publishes."""
     monkeypatch.setattr("emo_motor_drivers.door._folder", lambda: tmp_path)
-    os.environ.update(ros_domain.domain_environment(os.environ, None))
-    rclpy.init(args=[])
     dashboard = DashboardNode(parameters={"port": 18180})
     motors = drivers.create_nodes()
     normalization = NormalizationNode(namespace="lipsync")
@@ -165,30 +158,23 @@ def graph(
         publisher.publish(face)
 
     talker.create_timer(0.1, talk)
-    spinner = Spinner([*motors, ArbiterNode(), normalization, talker, dashboard])
-    spinner.start()
-    yield dashboard, motors[0]._head, normalization
-    assert not spinner.failed.is_set()
-    spinner.stop()
-    rclpy.try_shutdown()
+    with spinning(*motors, ArbiterNode(), normalization, talker, dashboard):
+        yield dashboard, motors[0]._head, normalization
 
 
 def test_a_browser_with_the_token_gets_in(
     graph: tuple[DashboardNode, Any, NormalizationNode], tmp_path: Path
 ) -> None:
     guarded = DashboardNode(parameters={"port": 18190, "host": "0.0.0.0"})
-    spinner = Spinner([guarded])
-    spinner.start()
     address = guarded.url.partition("?")[0]
-    with chromium(tmp_path / "profile") as browser:
+    with spinning(guarded), chromium(tmp_path / "profile") as browser:
         browser.call("Page.navigate", url=address)
-        until(lambda: "open the address" in browser.text())
+        browser.shows("open the address")
         browser.call("Page.navigate", url=guarded.url)
         until(lambda: guarded._page.watched)
-        until(lambda: "E-STOP" in browser.text())
+        browser.shows("E-STOP")
         browser.call("Page.navigate", url=address)  # from now on the cookie will do
-        until(lambda: "E-STOP" in browser.text())
-    spinner.stop()
+        browser.shows("E-STOP")
 
 
 def test_an_operator_looks_stops_moves_and_sets(
@@ -200,16 +186,16 @@ def test_an_operator_looks_stops_moves_and_sets(
         browser.call("Page.navigate", url=dashboard.url)
 
         # It shows the robot's motors, who is well, and a face in 3-D.
-        until(lambda: "E-STOP" in browser.text())
-        until(lambda: all(name in browser.text() for name in robot.names))
-        until(lambda: "nodes are well" in browser.text())
-        until(lambda: skin(browser.picture()) > 0.02)
+        browser.shows("E-STOP")
+        browser.shows(*robot.names)
+        browser.shows("nodes are well")
+        until(lambda: skin(browser.picture()) > 0.02, step_s=0.1)
 
         # The e-stop.
         browser.click("E-STOP")
         until(lambda: head.estopped)
-        until(lambda: "all motors stopped" in browser.text())
-        until(lambda: "e-stop is set" in browser.text())
+        browser.shows("all motors stopped")
+        browser.shows("e-stop is set")
         browser.click("Release")
         until(lambda: not head.estopped)
 
@@ -217,8 +203,11 @@ def test_an_operator_looks_stops_moves_and_sets(
         jaw = robot.names.index("jaw")
         browser.click("css:input[type=checkbox]")
         until(lambda: dashboard._page.motors.manual)
-        until(lambda: "moved by hand" in browser.text())
-        until(lambda: browser.evaluate("document.querySelectorAll('input[type=text]').length") > 10)
+        browser.shows("moved by hand")
+        until(
+            lambda: browser.evaluate("document.querySelectorAll('input[type=text]').length") > 10,
+            step_s=0.1,
+        )
         places = browser.evaluate(
             "[...document.querySelectorAll('input[type=text]')].map(e => e.value)"
         )
@@ -233,7 +222,7 @@ def test_an_operator_looks_stops_moves_and_sets(
         # Another scale of all motion, while it runs.
         browser.evaluate("window.scrollTo(0, 0)")
         browser.click("Settings")
-        until(lambda: "/lipsync/normalization" in browser.text())
+        browser.shows("/lipsync/normalization")
         alpha = (
             "[...document.querySelectorAll('input[type=text]')].filter(e => e.value == '0.9')[0]"
         )

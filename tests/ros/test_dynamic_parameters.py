@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,23 +12,21 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
 pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
 
-import rclpy
 from emo_interfaces.msg import FaceLandmarks, SpeechFeatures
+from probing import Running
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import Header
+from waiting import until
 
-from emo import ros_domain
 from emo_audio2landmark.audio2landmark import Audio2LandmarkNode
 from emo_core.face.alignment import canonical_face
 from emo_core.face.topology import LIPS_INNER
 from emo_core.paths import models_dir
 from emo_nodekit import qos
 from emo_nodekit.messages import floats, stamp
-from emo_nodekit.running import Spinner
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]
 
 BASE_NS = 1_700_000_000_000_000_000
 HOP_NS = 20_000_000
@@ -39,38 +34,18 @@ HOP_NS = 20_000_000
 DIM = 592
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    """rclpy in a domain of its own."""
-    os.environ.update(ros_domain.domain_environment(os.environ, None))
-    rclpy.init(args=[])
-    yield
-    rclpy.try_shutdown()
-
-
 class Graph:
     """An audio2landmark node, what it is fed and what it gives."""
 
-    def __init__(self) -> None:
+    def __init__(self, running: Running) -> None:
         self.node = Audio2LandmarkNode()
-        self.frames: list[FaceLandmarks] = []
-        probe = Node("probe")
+        probe = running(self.node)
+        self.frames = probe.collect(FaceLandmarks, "lipsync/landmarks", qos.STREAM)
         self._publisher = probe.create_publisher(SpeechFeatures, "speech_features", qos.STREAM)
-        probe.create_subscription(
-            FaceLandmarks, "lipsync/landmarks", self.frames.append, qos.STREAM
-        )
-        self._spinner = Spinner([self.node, probe])
-        self._spinner.start()
         self._rows = np.random.default_rng(3).normal(size=(400, DIM)).astype(np.float32)
         self._fed = 0
-        self.wait(lambda: self._publisher.get_subscription_count() == 1)
-        self.wait(lambda: self.node.count_subscribers("lipsync/landmarks") == 1)
-
-    def wait(self, condition: Any, timeout_s: float = 10.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.005)
+        until(lambda: self._publisher.get_subscription_count() == 1)
+        until(lambda: self.node.count_subscribers("lipsync/landmarks") == 1)
 
     def feed(self, rows: int, frames: int) -> list[FaceLandmarks]:
         """Feed rows; the `frames` new frames that follow."""
@@ -88,7 +63,7 @@ class Graph:
                 )
             )
             self._fed += 1
-        self.wait(lambda: len(self.frames) >= before + frames)
+        until(lambda: len(self.frames) >= before + frames)
         time.sleep(0.05)
         assert len(self.frames) == before + frames
         return self.frames[before:]
@@ -100,19 +75,13 @@ class Graph:
         self.node.executor.create_task(
             lambda: done.append(self.node.set_parameters_atomically(parameters))
         )
-        self.wait(lambda: done)
+        until(lambda: done)
         return done[0]
-
-    def close(self) -> None:
-        assert not self._spinner.failed.is_set()
-        self._spinner.stop()
 
 
 @pytest.fixture
-def graph() -> Iterator[Graph]:
-    made = Graph()
-    yield made
-    made.close()
+def graph(running: Running) -> Graph:
+    return Graph(running)
 
 
 def opening(frame: FaceLandmarks) -> float:

@@ -9,18 +9,25 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from waiting import until
 
 from emo import ros_domain
 from emo.cli import stop
 from emo_core.errors import EmoError
+from emo_core.robot.bus import fake_class
+from emo_core.robot.buses.fake import FakeLine, FakeServos
+from emo_core.robot.description import RobotDescription
 from emo_motor_drivers.door import Answer, Door, knock
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +72,7 @@ def test_a_robot_that_did_not_stop_is_a_problem(success: bool | None, message: s
 
 def test_a_robot_that_did_it_directly_needs_no_answer_over_the_graph() -> None:
     answers = [Answer("sim", 60, "/left", True, "all motors stopped")]
-    robots = stop._near(answers, say=False)
+    robots = stop._near(answers, set())
     stop._far([driver(60, "/left/mouth_driver", None), driver(60, "/eye_driver", None)], robots)
     assert robots[60, "/left"] == ""
     assert "does not answer" in robots[60, ""]
@@ -115,7 +122,7 @@ def test_a_process_that_hangs_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     try:
         assert hung.stdout is not None and hung.stdout.readline() == b"there\n"
         hung.send_signal(signal.SIGSTOP)
-        (problem,) = stop._near(knock(stop=True), say=False).values()
+        (problem,) = stop._near(knock(stop=True), set()).values()
     finally:
         hung.kill()
         hung.communicate()
@@ -180,7 +187,9 @@ sys.stdin.read()
 NOBODYS_DOMAIN = "101"
 
 
-def emo_stop(folder: Path, *options: str) -> tuple[subprocess.CompletedProcess[str], float]:
+def emo_stop(
+    folder: Path, *options: str, domain: str = NOBODYS_DOMAIN
+) -> tuple[subprocess.CompletedProcess[str], float]:
     """`./emo stop` in a shell of another ROS domain, and how long it took.
 
     Its locks are those in `folder`: a robot that somebody else runs on this machine is left alone.
@@ -189,7 +198,7 @@ def emo_stop(folder: Path, *options: str) -> tuple[subprocess.CompletedProcess[s
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
         "TMPDIR": str(folder),
-        "ROS_DOMAIN_ID": NOBODYS_DOMAIN,
+        "ROS_DOMAIN_ID": domain,
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
     began = time.monotonic()
@@ -201,34 +210,25 @@ def emo_stop(folder: Path, *options: str) -> tuple[subprocess.CompletedProcess[s
     return done, time.monotonic() - began
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def head(tmp_path: Path) -> Iterator[Any]:
     """The head of two drivers in this process, in a domain of their own that `tmp_path` tells."""
     rclpy = pytest.importorskip("rclpy", reason="ROS is not set up")
     pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built")
+    from probing import spinning
+
     from emo_motor_drivers import drivers
-    from emo_nodekit.running import Spinner
 
     environment = dict(os.environ)
     os.environ.update(ros_domain.domain_environment(os.environ, None))
     rclpy.init(args=[])
     nodes = drivers.create_nodes(namespace="left")
-    spinner = Spinner(nodes)
-    spinner.start()
     (door,) = Path(tempfile.gettempdir()).glob(f"emo-*-estop-{os.getpid()}-*.sock")
     (tmp_path / door.name).symlink_to(door)
     lock = tmp_path / ros_domain.graph_lock(os.environ["ROS_DOMAIN_ID"], "left").name
-    with lock.open("a") as file:
+    with spinning(*nodes), lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield nodes[0]._head
-    spinner.stop()
     rclpy.try_shutdown()
     os.environ.clear()
     os.environ.update(environment)
@@ -281,3 +281,107 @@ def test_without_a_driver_it_is_an_error(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("emo: error: no motor driver in ROS domain 101:")
     assert seconds < 10.0
+
+
+# -- by force --------------------------------------------------------------------------------
+
+#: The drivers' own process, with commands that swing all motors for ever.
+_DRIVERS = """
+import math, sys, threading, time
+import rclpy
+from emo_motor_drivers import drivers
+from emo_nodekit.running import Spinner, stop_event
+
+rclpy.init(args=[])
+stop = stop_event()
+nodes = drivers.create_nodes(parameters={"robot": sys.argv[1]})
+spinner = Spinner(nodes)
+spinner.start()
+head = nodes[0]._head
+while not stop.wait(0.04):
+    goal = 0.5 + 0.35 * math.sin(4.0 * time.monotonic())
+    head.command(dict.fromkeys(head.description.names, goal))
+    print(nodes[1]._kit.health.error, flush=True)
+spinner.stop()
+rclpy.try_shutdown()
+"""
+KINDS = ["lx", *(pytest.param(k, marks=pytest.mark.slow) for k in ("maestro", "dynamixel"))]
+
+
+@dataclass
+class Rig:
+    """A robot on a line of this process, and the process that drives it."""
+
+    line: FakeLine
+    file: Path
+    drivers: subprocess.Popen[str] | None = None
+    said: str = ""  # the newest line of the drivers: what is wrong
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "TMPDIR": str(self.file.parent),
+        }
+        self.drivers = subprocess.Popen(
+            [sys.executable, "-c", _DRIVERS, str(self.file)],
+            stdout=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+        threading.Thread(target=self._listen, args=(self.drivers,), daemon=True).start()
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.said = line.strip()
+
+    def torque(self) -> np.ndarray:
+        with self.line.lock:
+            return self.line.device.servos.on.copy()
+
+    def where(self) -> np.ndarray:
+        with self.line.lock:
+            return self.line.device.servos.positions(time.monotonic())
+
+    def moving(self) -> bool:
+        before = self.where()
+        time.sleep(0.1)
+        return bool(np.abs(self.where() - before).max() > 0.05)
+
+
+@pytest.fixture
+def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
+    pytest.importorskip("rclpy", reason="ROS is not set up")
+    pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built")
+    shipped = RobotDescription.load(f"{request.param}_fake")
+    file, port = tmp_path / "robot.yaml", tmp_path / "port"
+    file.write_text(f"extends: {shipped.file}\nbus: {{port: {port}}}\n")
+    with FakeLine(fake_class(request.param)(FakeServos(shipped)), port) as line:  # type: ignore
+        made = Rig(line, file)
+        yield made
+        if made.drivers is not None:
+            made.drivers.kill()
+            made.drivers.wait()
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("rig", KINDS, indirect=True)
+def test_drivers_that_hang_are_ended_and_the_servos_let_go(rig: Rig, tmp_path: Path) -> None:
+    rig.start()
+    until(lambda: rig.torque().all() and rig.moving(), 30.0)
+    assert rig.drivers is not None
+    rig.drivers.send_signal(signal.SIGSTOP)
+    done, _ = emo_stop(tmp_path, domain="")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"process {rig.drivers.pid}" in done.stdout and "killed" in done.stdout
+    assert "torque off (confirmed for 11 motors)" in done.stdout
+    assert rig.drivers.wait(1.0) == -signal.SIGKILL
+    assert not rig.torque().any() and not rig.moving()
+    # Whoever starts it again starts nothing, until the release.
+    rig.start()
+    until(lambda: "e-stop is set" in rig.said, 30.0)
+    assert "did not answer" in rig.said and "--release" in rig.said
+    assert not rig.torque().any() and not rig.moving()
+    done, _ = emo_stop(tmp_path, "--release", domain="")
+    assert (done.returncode, done.stderr) == (0, "")
+    until(lambda: rig.torque().all() and rig.moving())
+    assert rig.said == ""

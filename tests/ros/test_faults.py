@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from waiting import until
 
 from emo_core.robot.bus import ServoBus, fake_class
 from emo_core.robot.buses.dynamixel import DynamixelBus
@@ -91,12 +92,6 @@ def connect() -> Iterator[Callable[[str], Rig]]:
             return Rig(wired, line, head)
 
         yield made
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -8,9 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
 pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
 
-import rclpy
 from emo_interfaces.msg import FaceLandmarks, MotorCommand
+from probing import spinning
 from rclpy.node import Node
 from videos import film_a_face
+from waiting import until
 
-from emo import ros_domain
 from emo.cli._live import alone
 from emo.composed import Composed
 from emo.graph import build_graph
@@ -44,22 +43,11 @@ from emo_core.robot.mapping import LandmarksToMotors
 from emo_core.viz.mimic_film import begun_at
 from emo_nodekit import qos
 from emo_nodekit.messages import nanoseconds
-from emo_nodekit.running import Spinner
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]
 
 ROOT = Path(__file__).resolve().parents[2]
 HELLO = ROOT / "src" / "emo" / "emo" / "data" / "hello.flac"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    """rclpy in a domain of its own."""
-    for name, value in ros_domain.domain_environment(os.environ, None).items():
-        os.environ[name] = value
-    rclpy.init(args=[])
-    yield
-    rclpy.try_shutdown()
 
 
 def write_wav(path: Path, samples: np.ndarray) -> Path:
@@ -100,15 +88,8 @@ def test_the_live_graph_gives_what_offline_gives(
         source="file", speech=str(short), lookahead=lookahead, view=False, out=str(tmp_path)
     )
     listener = Listener()
-    spinner = Spinner([listener])
-    composed = Composed(build_graph(options))
-    spinner.start()
-    with composed:
-        deadline = time.monotonic() + 15.0
-        while not (listener.commands and listener.commands[-1].end_of_stream):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    spinner.stop()
+    with spinning(listener), Composed(build_graph(options)):
+        until(lambda: listener.commands and listener.commands[-1].end_of_stream)
     assert len(listener.faces) == len(faces) == 51  # ceil(32500 / 640)
     live = np.array([message.points for message in listener.faces]).reshape(faces.shape)
     np.testing.assert_allclose(live, faces, atol=1e-4)
@@ -158,15 +139,8 @@ def test_both_pipelines_at_once_give_what_each_gives_offline(
         lambda m: m.end_of_stream or seen.append(nanoseconds(m.header.stamp)),
         qos.STREAM,
     )
-    spinner = Spinner([listener])
-    composed = Composed(build_graph(options))
-    spinner.start()
-    with composed:
-        deadline = time.monotonic() + 60.0
-        while not {"lipsync", "mimic"} <= ended:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    spinner.stop()
+    with spinning(listener), Composed(build_graph(options)):
+        until(lambda: {"lipsync", "mimic"} <= ended, 60.0)
 
     robot = RobotDescription.load("emo22")
     names = [robot.names[i] for i in robot.expressive]
@@ -305,12 +279,8 @@ def test_the_command_speaks_and_mimics_at_once(short: Path, person: Path, tmp_pa
 def test_an_interrupted_run_brings_the_face_to_neutral(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run = emo("lipsync", HELLO, "--out", out)
-    deadline = time.monotonic() + 40.0
     commands = out / "commands.csv"
-    while not (commands.exists() and len(commands.read_text().splitlines()) > 2):
-        assert time.monotonic() < deadline
-        assert run.poll() is None
-        time.sleep(0.1)
+    until(lambda: commands.exists() and len(commands.read_text().splitlines()) > 2)
     run.send_signal(signal.SIGINT)
     stdout, stderr = run.communicate(timeout=20)
     assert run.returncode == 130, stderr

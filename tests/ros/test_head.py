@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from waiting import until
 
 from emo_core.errors import EmoError
 from emo_core.robot.bus import BusError, ServoBus, Telemetry, make_bus
@@ -120,13 +121,6 @@ def start() -> Iterator[Start]:
     for head in heads:
         for group in ("eye", "mouth"):
             head.close(group)
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.002)
 
 
 def everything(robot: RobotDescription, value: float) -> dict[str, float]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import array
-import os
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,15 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
 pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
 
-import rclpy
 from emo_interfaces.msg import FaceLandmarks, Gaze, MotorCommand
-from probing import ALL, Probe, Running, spinning, until
+from probing import ALL, Probe, Running
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
+from waiting import until
 
-from emo import ros_domain
 from emo_core.camera.image import decode, encode
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
@@ -41,28 +38,11 @@ from emo_nodekit.messages import floats, nanoseconds, stamp
 from emo_normalization.normalization import NormalizationNode
 from emo_predictive_model.predictive_model import PredictiveModelNode
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]
 
 BASE_NS = 1_700_000_000_000_000_000
 STEP_NS = 40_000_000
 ROBOT = "emo22"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    """rclpy in a domain of its own."""
-    for name, value in ros_domain.domain_environment(os.environ, None).items():
-        os.environ[name] = value
-    rclpy.init(args=[])
-    yield
-    rclpy.try_shutdown()
-
-
-@pytest.fixture
-def running() -> Iterator[Running]:
-    """`running(node, ...)` spins nodes and a probe until the test ends."""
-    with spinning() as start:
-        yield start
 
 
 class Camera:

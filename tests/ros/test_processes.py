@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import until
 
 from emo_core.robot.description import RobotDescription
 
@@ -35,11 +37,7 @@ def children(parent: int) -> dict[str, int]:
     return found
 
 
-def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
-        time.sleep(0.1)
+wait = partial(until, timeout_s=60.0, step_s=0.1)
 
 
 @pytest.fixture

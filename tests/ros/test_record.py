@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,47 +21,31 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
 pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from probing import spinning
 from rclpy.node import Node
 from std_msgs.msg import String
+from waiting import until
 
-from emo import consumed, replay, ros_domain
+from emo import consumed, replay
 from emo.composed import Composed
-from emo.graph import build_graph
+from emo.graph import build_graph, kept_files
 from emo.options import GraphOptions
 from emo.outcome import Outcome, outcome
 from emo_core.audio.sources import load_audio
 from emo_core.bag import Bag, BagWriter, Limits, Topic, complete
 from emo_core.errors import EmoError
 from emo_core.robot.description import RobotDescription
+from emo_core.robot.portable import is_same
 from emo_core.robot.sim.render import Renderer
 from emo_core.viz.video import VideoWriter
-from emo_nodekit.running import Spinner
 from emo_recorder.player import PlayerNode
 from emo_recorder.sink import Sink
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]
 
 ROOT = Path(__file__).resolve().parents[2]
 HELLO = ROOT / "src" / "emo" / "emo" / "data" / "hello.flac"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    """rclpy in a domain of its own."""
-    for name, value in ros_domain.domain_environment(os.environ, None).items():
-        os.environ[name] = value
-    rclpy.init(args=[])
-    yield
-    rclpy.try_shutdown()
-
-
-def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
-        time.sleep(0.02)
 
 
 class Ends(Node):
@@ -84,13 +68,9 @@ class Ends(Node):
 def record(options: GraphOptions) -> Bag:
     """Run a graph with its recorder in this process until its streams end."""
     ends = Ends()
-    spinner = Spinner([ends])
-    composed = Composed(build_graph(options))
-    spinner.start()
-    with composed:
+    with spinning(ends), Composed(build_graph(options)):
         until(lambda: ends.ended == set(options.pipelines))
         time.sleep(0.3)  # the last messages are on their way
-    spinner.stop()
     return Bag(options.bag)
 
 
@@ -137,7 +117,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Bag:
 def again(
     bag: Bag, start: str = "", rate: float = 0.0, folder: Path | None = None
 ) -> replay.Results:
-    chosen = replay.plan(bag, replay.recorded_options(bag), start, "")
+    options = replay.recorded_options(bag)
+    options = replace(options, robot=replay.recorded_robot(bag, options))
+    chosen = replay.plan(bag, options, start, "")
     results = replay.Results(bag, chosen, folder)
     replay.run(chosen, replay.inputs(bag, chosen), bag, results, rate, lambda: False)
     results.close()
@@ -210,6 +192,21 @@ def test_a_replay_is_itself_a_recording(speech: Bag, tmp_path: Path) -> None:
     assert result == Outcome(equal=51)
     second = Bag(tmp_path / "second")
     assert [raw[:4] for raw in first.messages()] == [raw[:4] for raw in second.messages()]
+
+
+def test_a_robot_given_by_path_is_replayed_where_it_is_not(speech: Bag, tmp_path: Path) -> None:
+    options = {**json.loads(speech.info["graph"]), "robot": str(tmp_path / "mine.yaml")}
+    writer = BagWriter(
+        tmp_path / "bag", {**speech.info, "graph": json.dumps(options)}, files=speech.attached
+    )
+    for raw in speech.messages():
+        writer.write(speech.topic(raw.topic), *raw[1:])
+    writer.close()
+    elsewhere = Bag(tmp_path / "bag")
+    results = again(elsewhere, folder=tmp_path / "again")
+    assert compared(elsewhere, results) == Outcome(equal=51)
+    # The replay keeps what it was made with, too.
+    assert is_same(Bag(tmp_path / "again").attached, "sim")
 
 
 def test_another_configuration_is_told_apart(speech: Bag) -> None:
@@ -288,10 +285,8 @@ class Talker(Node):
 @pytest.fixture
 def talker() -> Iterator[Talker]:
     node = Talker()
-    spinner = Spinner([node])
-    spinner.start()
-    yield node
-    spinner.stop()
+    with spinning(node):
+        yield node
 
 
 def recorder(folder: Path, prelude: str = "", **parameters: object) -> subprocess.Popen[str]:
@@ -359,16 +354,17 @@ HUMBLE = "import emo_recorder.recorder as module\nmodule.TOLD_ABOUT = False"
 def test_a_recorder_that_ends_leaves_a_whole_recording(
     talker: Talker, tmp_path: Path, rclpy_of: str
 ) -> None:
-    faces = [tmp_path / "face.npz", tmp_path / "other" / "face.npz"]
-    faces[1].parent.mkdir()
-    for face in faces:
-        face.write_bytes(str(face).encode())
-    graph = json.dumps({"static_face": str(faces[1])})
+    face, person = tmp_path / "face.npz", tmp_path / "people" / "anna.npz"
+    person.parent.mkdir()
+    for path in (face, person):
+        path.write_bytes(str(path).encode())
+    options = GraphOptions(static_face=str(face), faces=str(person.parent), person="anna")
     process = recorder(
-        tmp_path / "bag", rclpy_of, keep=json.dumps(list(map(str, faces))), graph=f"'{graph}'"
-    )
+        tmp_path / "bag", rclpy_of, keep=json.dumps(kept_files(options)), robot="sim",
+        graph=f"'{json.dumps(asdict(options))}'",
+    )  # fmt: skip
     try:
-        until(lambda: size(tmp_path / "bag") > 10_000)
+        until(lambda: size(tmp_path / "bag") > 40_000)
         process.send_signal(signal.SIGINT)
         _, text = process.communicate(timeout=20)
     finally:
@@ -377,9 +373,12 @@ def test_a_recorder_that_ends_leaves_a_whole_recording(
     bag = Bag(tmp_path / "bag")
     assert bag.damage == "" and complete(tmp_path / "bag")
     assert bag.lost["/numbers"] == 0 and len(numbers(bag)) > 50
-    assert (tmp_path / "bag" / "face.npz").read_bytes() == str(faces[0]).encode()
-    kept = Path(replay.recorded_options(bag).static_face)
-    assert kept.parent == tmp_path / "bag" and kept.read_bytes() == str(faces[1]).encode()
+    face.unlink()
+    person.unlink()
+    kept = replay.recorded_options(bag)
+    assert Path(kept.static_face).read_bytes() == str(face).encode()
+    assert Path(kept.faces, "anna.npz").read_bytes() == str(person).encode()
+    assert replay.recorded_robot(bag, kept) == "sim"
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -428,14 +427,10 @@ def test_a_recording_is_shown_on_the_robot_as_if_it_happened_now(
 ) -> None:
     options = replace(replay.recorded_options(speech), view=False, out=str(tmp_path))
     ends = Ends()
-    spinner = Spinner([ends])
-    composed = Composed(replay.live(speech, options, "speech_features"))
-    spinner.start()
     began = time.time()
-    with composed:
+    with spinning(ends), Composed(replay.live(speech, options, "speech_features")):
         until(lambda: ends.ended == {"lipsync"})
         time.sleep(0.3)
-    spinner.stop()
     with (tmp_path / "commands.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert abs(float(rows[0]["stamp"]) - began) < 20.0, "stamps of now"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -19,32 +19,21 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
 pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
 
-import rclpy
+from probing import spinning
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
+from waiting import until
 
-from emo import ros_domain
 from emo_core.errors import EmoError
 from emo_core.robot.bus import BusError, ServoBus, make_bus
 from emo_core.robot.description import RobotDescription
 from emo_motor_drivers.head import Head
 from emo_nodekit.joints import LISTEN, SEND
-from emo_nodekit.running import Spinner
 from emo_sim.sim_robot import SimRobotNode
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]
 
 GROUPS = ("eye", "mouth")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    """rclpy in a domain of its own."""
-    for name, value in ros_domain.domain_environment(os.environ, None).items():
-        os.environ[name] = value
-    rclpy.init(args=[])
-    yield
-    rclpy.try_shutdown()
 
 
 @pytest.fixture
@@ -56,19 +45,6 @@ def stack() -> Iterator[ExitStack]:
 def robot_behind(port: str) -> RobotDescription:
     robot = RobotDescription.load("ros_sim")
     return replace(robot, bus=replace(robot.bus, port=port))
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 15.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
-
-
-def spun(stack: ExitStack, node: Node) -> None:
-    spinner = Spinner([node])
-    spinner.start()
-    stack.callback(spinner.stop)
 
 
 def active(stack: ExitStack, robot: RobotDescription) -> Head:
@@ -102,13 +78,13 @@ def drive(head: Head, seconds: float, goal: float) -> list[Any]:
 def test_it_goes_where_it_is_sent_and_says_so_in_radians(stack: ExitStack) -> None:
     robot = robot_behind("there")
     sim = SimRobotNode(description=robot)
-    spun(stack, sim)
+    stack.enter_context(spinning(sim))
     heard: list[JointState] = []
     goals: list[JointState] = []
     probe = Node("probe")
     probe.create_subscription(JointState, "there/joint_states", heard.append, LISTEN)
     probe.create_subscription(JointState, "there/joint_command", goals.append, LISTEN)
-    spun(stack, probe)
+    stack.enter_context(spinning(probe))
     head = active(stack, robot)
     assert all(drive(head, 1.2, 0.6))
     np.testing.assert_allclose(head.measured()[0], 0.6, atol=0.01)
@@ -125,7 +101,7 @@ def test_nobody_there_is_one_line_and_another_commander_is_refused(stack: ExitSt
     with pytest.raises(BusError, match="no answer on /alone/joint_states: start the robot"):
         bus.open()
     bus.close()
-    spun(stack, SimRobotNode(description=robot))
+    stack.enter_context(spinning(SimRobotNode(description=robot)))
     bus.open()
     other = make_bus(robot)
     stack.callback(other.close)
@@ -153,10 +129,10 @@ def test_namespaces_keep_two_robots_apart(stack: ExitStack) -> None:
 def test_bad_goals_move_nothing_and_without_torque_none_is_sent(stack: ExitStack) -> None:
     robot = robot_behind("bad")
     sim = SimRobotNode(description=robot)
-    spun(stack, sim)
+    stack.enter_context(spinning(sim))
     probe = Node("probe")
     publisher = probe.create_publisher(JointState, "bad/joint_command", SEND)
-    spun(stack, probe)
+    stack.enter_context(spinning(probe))
     until(lambda: publisher.get_subscription_count() == 1)
     bad = (["jaw"], []), (["jaw"], [float("nan")]), (["elbow"], [0.1])
     for count, (names, positions) in enumerate(bad, 1):
@@ -174,13 +150,13 @@ def test_bad_goals_move_nothing_and_without_torque_none_is_sent(stack: ExitStack
 
 def test_the_camera_works_only_while_somebody_looks(stack: ExitStack) -> None:
     sim = SimRobotNode(description=robot_behind("seen"))
-    spun(stack, sim)
+    stack.enter_context(spinning(sim))
     time.sleep(0.2)
     assert sim._camera is None
     probe = Node("probe")
     pictures: list[Image] = []
     probe.create_subscription(Image, "seen/image", pictures.append, LISTEN)
-    spun(stack, probe)
+    stack.enter_context(spinning(probe))
     until(lambda: pictures)
     assert (pictures[0].width, pictures[0].height, pictures[0].encoding) == (640, 480, "bgr8")
 

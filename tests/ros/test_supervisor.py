@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from emo import supervisor
 from emo.supervisor import Supervisor
@@ -89,14 +90,14 @@ def notes(tmp_path: Path) -> Callable[[], list[str]]:
     return lambda: path.read_text().splitlines() if path.exists() else []
 
 
-def until(condition: Callable[[], bool], runs: Supervisor | None = None) -> None:
-    deadline = time.monotonic() + 10.0
-    while not condition():
-        assert time.monotonic() < deadline, "waited 10 s in vain"
-        if runs is None:
-            time.sleep(0.02)
-        else:
-            runs.watch(0.02)
+def until_watched(runs: Supervisor, condition: Callable[[], bool]) -> None:
+    """Wait for a condition while the supervisor does its work."""
+
+    def watched() -> bool:
+        runs.watch(0.02)
+        return condition()
+
+    until(watched)
 
 
 def alive(pid: int) -> bool:
@@ -122,10 +123,10 @@ def test_a_killed_process_comes_back_with_growing_delay(
     lines: list[str] = []
     with Supervisor([Child("lips", "wait")], environment, lines.append, 0.1) as runs:
         for count in (1, 2):
-            until(lambda n=count: notes().count("lips runs") == n, runs)  # type: ignore[misc]
+            until_watched(runs, lambda n=count: notes().count("lips runs") == n)  # type: ignore[misc]
             os.kill(runs.pids["lips"], signal.SIGKILL)
-            until(lambda n=count: runs.restarts["lips"] == n, runs)  # type: ignore[misc]
-        until(lambda: notes().count("lips runs") == 3, runs)
+            until_watched(runs, lambda n=count: runs.restarts["lips"] == n)  # type: ignore[misc]
+        until_watched(runs, lambda: notes().count("lips runs") == 3)
         pid = runs.pids["lips"]
     assert [line for line in lines if "again" in line] == [
         "[lips] ended (signal SIGKILL): starting it again in 0.1 s",
@@ -142,7 +143,7 @@ def test_a_process_that_keeps_crashing_ends_the_graph(
         pytest.raises(EmoError, match=r"motors ended 4 times in a row \(status 1\): no such bus"),
         Supervisor(graph, environment, lambda line: None, 0.01) as runs,
     ):
-        until(lambda: "steady runs" in notes(), runs)
+        until_watched(runs, lambda: "steady runs" in notes())
         pid = runs.pids["steady"]
         runs.watch(10.0)
     assert notes().count("motors crashes") == supervisor.TRIES
@@ -169,8 +170,8 @@ def test_what_only_looks_on_is_left_out_and_the_graph_goes_on(
     lines: list[str] = []
     graph = [Child("recorder", function, isolated=True), Child("drivers", "wait")]
     with Supervisor(graph, environment, lines.append, 0.01) as runs:
-        until(lambda: any("goes on without it" in line for line in lines), runs)
-        until(lambda: "drivers runs" in notes(), runs)
+        until_watched(runs, lambda: any("goes on without it" in line for line in lines))
+        until_watched(runs, lambda: "drivers runs" in notes())
         restarts = runs.restarts["recorder"]
         assert runs.watch(0.5), "the drivers run"
         assert set(runs.pids) == {"drivers"}
@@ -189,7 +190,7 @@ def test_drivers_stop_after_the_pipeline_and_before_the_view(
         Child("microphone", "wait"),
     ]
     with Supervisor(graph, environment, lambda line: None) as runs:
-        until(lambda: sum(line.endswith("runs") for line in notes()) == 4, runs)
+        until_watched(runs, lambda: sum(line.endswith("runs") for line in notes()) == 4)
     left = [line.split()[0] for line in notes() if line.endswith("leaves")]
     assert sorted(left[:2]) == ["features", "microphone"]
     assert left[2:] == ["drivers", "view"]
@@ -203,7 +204,7 @@ def test_a_deaf_process_is_killed(
     monkeypatch.setattr(supervisor, "INTERRUPT_S", 0.1)
     monkeypatch.setattr(supervisor, "TERMINATE_S", 0.1)
     with Supervisor([Child("deaf", "deaf")], environment, lambda line: None) as runs:
-        until(lambda: "deaf runs" in notes(), runs)
+        until_watched(runs, lambda: "deaf runs" in notes())
         pid = runs.pids["deaf"]
     assert not alive(pid)
 
@@ -215,7 +216,7 @@ def parent(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.P
         "import os, signal, sys\n"
         # Whoever runs the tests in a shell's background has SIGINT ignored, and hands that down.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}\n"
         "from emo.supervisor import Supervisor\n"
         f"from {Path(__file__).stem} import Child\n"
         "with Supervisor([Child('lips', 'wait')], os.environ) as runs:\n"
