@@ -18,6 +18,7 @@ from emo_core.errors import EmoError
 from emo_core.face.alignment import to_metric
 from emo_core.face.hush import drawn_face, hushed
 from emo_core.face.topology import NUM_LANDMARKS
+from emo_core.later import later
 from emo_core.media import MediaFile, reason
 
 Array = NDArray[np.float32]
@@ -39,7 +40,9 @@ class FaceTracker:
     """
 
     def __init__(self, static_image_mode: bool = False, max_faces: int = 1) -> None:
-        from mediapipe.python.solutions.face_mesh import FaceMesh  # 0.6 s: only who tracks pays
+        # Only who tracks pays for MediaPipe; nobody for its plots, which are 0.3 s of its 0.4 s.
+        with later("matplotlib", "matplotlib.pyplot"):
+            from mediapipe.python.solutions.face_mesh import FaceMesh
 
         with hushed():
             self._mesh: Any = FaceMesh(
