@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from mcap_ros2.writer import Writer
 
-from emo_core.bag import Bag, complete
+from emo_core.bag import Bag, BagWriter, complete
+from emo_core.bag.provenance import origin
 from emo_core.robot.description import RobotDescription
 
 MESSAGES = Path(__file__).resolve().parents[2] / "src" / "emo_interfaces" / "msg"
@@ -118,6 +119,25 @@ def test_picture_and_film_with_sound(emo: Callable[..., Any], bag: Path, tmp_pat
         assert len(film.streams.audio) == 1
         pictures = [frame.to_ndarray(format="gray") for frame in film.decode(video=0)]
     assert np.std([picture.astype(int).sum() for picture in pictures]) > 0, "the face moves"
+
+
+def test_the_robot_of_a_recording(emo: Callable[..., Any], bag: Path, tmp_path: Path) -> None:
+    """One of another machine: its file is in the recording, and not here."""
+    read, made_by = Bag(bag), origin('{"robot": "/elsewhere/mine.yaml"}', "sim", [])
+    writer = BagWriter(tmp_path / "copy", made_by.info, files=made_by.files)
+    for raw in read.messages():
+        writer.write(read.topic(raw.topic), *raw[1:])
+    writer.close()
+    result = emo("bag", tmp_path / "copy", "--out", tmp_path / "out")
+    assert "robot /elsewhere/mine.yaml (11 motors, inverse_sim): not here" in result.out
+    assert RobotDescription.load(tmp_path / "out" / "robot.yaml").name == "sim"
+    assert (tmp_path / "out" / "robot.mp4").stat().st_size > 10_000
+    figures = json.loads(emo("bag", tmp_path / "copy", "--json").out)
+    assert figures["robot"]["is_here"] is False
+    assert not any("models" in change for change in figures["changed_since"])
+    assert "inverse_sim/model.onnx" in figures["models"]
+    figures = json.loads(emo("bag", bag, "--json").out)
+    assert figures["robot"] is None and figures["models"] == {}
 
 
 def test_what_a_crash_left_is_told_and_repaired(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Union
 
 from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
+from emo_core.face.static_face import KeptFace
 from emo_core.lipsync import VARIANTS
 
 #: A ROS parameter's value.
@@ -276,6 +277,13 @@ def _observers(options: GraphOptions) -> list[Process]:
     return observers
 
 
+def kept_files(options: GraphOptions) -> list[str]:
+    """Faces at rest that the graph begins with: a replay needs the same."""
+    person = KeptFace(options.faces, options.person)
+    files = [options.static_face, "" if person.missing else str(person.path or "")]
+    return [path for path in files if path] or [""]
+
+
 def _recorder(options: GraphOptions) -> Process:
     """What keeps every topic in a bag."""
     bag = options.bag or (str(Path(options.out) / "bag") if options.out else "")
@@ -289,7 +297,8 @@ def _recorder(options: GraphOptions) -> Process:
             "path": bag,
             "max_mb": options.bag_mb,
             "graph": json.dumps(asdict(options)),
-            "keep": [options.static_face],
+            "robot": options.robot,
+            "keep": kept_files(options),
             "wait_for": _awaited(options),
         },
         isolated=True,

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from emo.consumed import unread
-from emo.graph import Process, build_graph
+from emo.graph import Process, build_graph, kept_files
 from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
 from emo_core.bag import Bag, BagWriter, Raw, Topic
 from emo_core.bag.definitions import bare, definition
-from emo_core.bag.provenance import differences
+from emo_core.bag.provenance import differences, origin
 from emo_core.errors import EmoError
+from emo_core.face.static_face import KeptFace
+from emo_core.robot.portable import ROBOT, is_same
 
 #: Which node reads each topic of a pipeline, in the order of the way.
 READERS: dict[str, dict[str, str]] = {
@@ -69,10 +71,22 @@ def recorded_options(bag: Bag) -> GraphOptions:
         raise EmoError(f"{bag.path}: what it says of its graph cannot be read ({error})") from error
     known = {option.name for option in fields(GraphOptions)}
     options = GraphOptions(**{name: value for name, value in values.items() if name in known})
-    kept = bag.path / copies.get(options.static_face, Path(options.static_face).name)
-    if options.static_face and kept.is_file():
-        options = replace(options, static_face=str(kept))
+    if options.static_face in copies:
+        options = replace(options, static_face=str(bag.unpacked / copies[options.static_face]))
+    person = str(KeptFace(options.faces, options.person).path)
+    if person in copies:
+        options = replace(options, faces=str((bag.unpacked / copies[person]).parent))
     return options
+
+
+def recorded_robot(bag: Bag, options: GraphOptions) -> str:
+    """`options.robot` where this machine's is the recorded one, else the recorded one's file.
+
+    A recording that holds none (an older one) is replayed with this machine's.
+    """
+    if ROBOT not in bag.attached or is_same(bag.attached, options.robot):
+        return options.robot
+    return str(bag.unpacked / ROBOT)
 
 
 def changed(options: GraphOptions, settings: Iterable[str]) -> GraphOptions:
@@ -245,8 +259,9 @@ class Results:
         self._bag = bag
         self._writer: BagWriter | None = None
         if folder is not None:
-            info = {**bag.info, "graph": json.dumps(asdict(chosen.options))}
-            self._writer = BagWriter(folder, info)
+            options = chosen.options
+            made_by = origin(json.dumps(asdict(options)), options.robot, kept_files(options))
+            self._writer = BagWriter(folder, made_by.info, files=made_by.files)
         self._topics: dict[str, Topic] = {}
         self._now_ns = 0
 

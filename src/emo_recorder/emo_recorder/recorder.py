@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from datetime import datetime
 from functools import partial
@@ -15,10 +13,9 @@ from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import String
 
-from emo_core import __version__
 from emo_core.bag import Limits, Topic
 from emo_core.bag.losses import Losses
-from emo_core.bag.provenance import fingerprints
+from emo_core.bag.provenance import origin
 from emo_core.errors import EmoError
 from emo_nodekit.kit import TOLD_ABOUT, Kit, placed
 from emo_nodekit.parameters import Parameter, Value
@@ -34,7 +31,8 @@ PARAMETERS = (
     Parameter("free_mb", 500, "left free on the disk: with less, recording stops", 0, 1_000_000),
     Parameter("raw_images", False, "record sensor_msgs/Image, too: 20 MB/s and more each"),
     Parameter("graph", "", "the graph's options (JSON): kept in the recording, for its replay"),
-    Parameter("keep", [""], "files that the graph reads: copied into the recording"),
+    Parameter("robot", "", "name or YAML file: kept in the recording, too; empty: none"),
+    Parameter("keep", [""], "files that the graph reads: kept in the recording, too"),
     Parameter("wait_for", [""], "topics that must have a listener before recording begins"),
     Parameter("wait_s", 30.0, "begin all the same after so many seconds", 0.0, 600.0),
 )  # fmt: skip
@@ -48,7 +46,6 @@ DEPTH = 1000
 SEARCH_S, WATCH_S = 0.05, 0.5
 #: Topics outside the robot's namespace that belong to it all the same.
 GLOBAL = ("/diagnostics", "/rosout", "/parameter_events", "/clock", "/tf", "/tf_static")
-METADATA = "metadata.yaml"
 RAW = "sensor_msgs/msg/Image"
 
 
@@ -67,10 +64,11 @@ class RecorderNode(Node):
         folder = unused(Path(self._kit.text("path") or default).absolute())
         sizes = [int(self._kit.number(name)) for name in ("max_mb", "file_mb", "free_mb")]
         limits = Limits(total=sizes[0], file=min(sizes[1], max(sizes[0] // 4, 1)), free=sizes[2])
-        kept = _kept(self._kit.texts("keep"))
-        info = {"emo": __version__, "graph": self._kit.text("graph"), "kept": json.dumps(kept)}
-        self._sink = Sink(folder, {**info, **fingerprints()}, limits, self._stopped)
-        self._keep(folder, kept)
+        texts = self._kit.text("graph"), self._kit.text("robot"), self._kit.texts("keep")
+        made_by = origin(*texts)
+        self._sink = Sink(folder, made_by.info, limits, self._stopped, files=made_by.files)
+        for what in made_by.missing:
+            self._kit.health.fault("not_kept", what)
         self._kit.health.values["bag"] = str(folder)
         self._losses: dict[str, Losses] = {}
         self._senders: dict[str, int] = {}
@@ -84,13 +82,6 @@ class RecorderNode(Node):
     def stop(self) -> None:
         """Put everything on disk."""
         self._sink.close()
-
-    def _keep(self, folder: Path, kept: dict[str, str]) -> None:
-        for path, name in kept.items():
-            try:
-                shutil.copy(path, folder / name)
-            except OSError as error:
-                self._kit.health.fault("not_kept", f"cannot copy {path}: {error.strerror}")
 
     def _begin(self) -> None:
         """Record as soon as the graph stands: our own ears must not pass for its nodes'."""
@@ -149,18 +140,6 @@ class RecorderNode(Node):
     def _stopped(self, why: str) -> None:
         self._kit.health.error = why
         self.get_logger().error(why)
-
-
-def _kept(paths: list[str]) -> dict[str, str]:
-    """Path -> name in the recording; files of one name get a number, as does what is a bag's."""
-    names = {"": METADATA}
-    for path in map(Path, filter(None, paths)):
-        name, number = path.name, 2
-        while name in names.values() and str(path) not in names:
-            name, number = f"{path.stem}-{number}{path.suffix}", number + 1
-        names.setdefault(str(path), name)
-    del names[""]
-    return names
 
 
 def create_nodes(

@@ -23,7 +23,7 @@ class Sink:
 
     Args:
         folder: of the recording.
-        info: kept in it (`emo_core.bag.BagWriter`).
+        info, files: kept in it (`emo_core.bag.BagWriter`).
         limits: on the disk.
         most_bytes: held while the disk is busy; what comes beyond it is lost, and counted.
         on_error: told, from the writing thread, why recording stopped.
@@ -39,8 +39,9 @@ class Sink:
         limits: Limits,
         on_error: Callable[[str], None],
         most_bytes: int = 256_000_000,
+        files: dict[str, bytes] | None = None,
     ) -> None:
-        self._writer = BagWriter(folder, info, limits)
+        self._writer = BagWriter(folder, info, limits, files)
         self._on_error = on_error
         self._most_bytes = most_bytes
         self._queue: deque[tuple[Topic, int, int, int, bytes]] = deque()

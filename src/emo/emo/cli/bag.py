@@ -1,8 +1,8 @@
 """What is in a recording: topics, rates, gaps, losses, latency; plots, and the robot on film.
 
 Reads rosbag2 recordings in MCAP, also those that a crash cut off; needs no ROS. With --out it
-leaves bag.png (messages over time, mouth, motors as commanded and as measured) and, where the
-recording holds joint_states of a robot with a picture, robot.mp4 with the recorded sound.
+leaves bag.png (messages over time, mouth, motors as commanded and as measured), the robot.yaml that
+was recorded and, where there are joint_states of a robot with a picture, robot.mp4 with the sound.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("bag", metavar="BAG", help="a recording (--record), or one file of it")
-    parser.add_argument("--out", metavar="DIR", help="leave bag.png and robot.mp4 there")
+    parser.add_argument("--out", metavar="DIR", help="leave bag.png, robot.yaml and robot.mp4 there")
     parser.add_argument(
         "--repair", metavar="DIR", help="write what can be read as a new, whole recording"
     )
@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
 def _content(bag: Bag) -> _Content:
     from emo.replay import COMMANDS, READERS
     from emo_core.bag import summary
+    from emo_core.bag.provenance import differences
 
     first = min(int(times.min()) for times in bag.log_ns.values())
     last = max(int(times.max()) for times in bag.log_ns.values())
@@ -90,6 +91,9 @@ def _content(bag: Bag) -> _Content:
     figures = {
         "bag": str(bag.path),
         "emo": bag.info.get("emo"),
+        "robot": _robot(bag),
+        "models": json.loads(bag.info.get("models") or "{}"),
+        "changed_since": differences(bag.info) if "models" in bag.info else [],
         "began": datetime.fromtimestamp(first * 1e-9, timezone.utc).isoformat(timespec="seconds"),
         "seconds": round((last - first) * 1e-9, 3),
         "files": len(bag.files),
@@ -103,6 +107,25 @@ def _content(bag: Bag) -> _Content:
     return _Content(figures, found, place)
 
 
+def _robot(bag: Bag) -> dict[str, Any] | None:
+    """The robot in the recording; None: an older one, or not one of emo."""
+    from emo.replay import recorded_options
+    from emo_core.robot.description import RobotDescription
+    from emo_core.robot.portable import ROBOT, is_same
+
+    if ROBOT not in bag.attached:
+        return None
+    robot = RobotDescription.load(bag.unpacked / ROBOT)
+    asked = recorded_options(bag).robot
+    return {
+        "asked": asked,
+        "name": robot.name,
+        "motors": len(robot.motors),
+        "inverse_model": robot.inverse_model,
+        "is_here": is_same(bag.attached, asked),
+    }
+
+
 def _print(figures: dict[str, Any]) -> None:
     print(
         f"{figures['bag']}: {figures['seconds']} s from {figures['began']}, "
@@ -110,6 +133,14 @@ def _print(figures: dict[str, Any]) -> None:
     )
     if figures["damage"]:
         print(f"{figures['damage']}")
+    if robot := figures["robot"]:
+        here = "as it is here" if robot["is_here"] else "not here as it was recorded"
+        print(
+            f"robot {robot['asked']} ({robot['motors']} motors, {robot['inverse_model']}): {here}; "
+            f"{len(figures['models'])} files of models known by their checksums"
+        )
+    for change in figures["changed_since"]:
+        print(change)
     width = max(len(name) for name in figures["topics"])
     print(f"{'topic':<{width}} {'messages':>9} {'Hz':>8} {'largest gap':>12} {'gaps':>5} {'lost':>5} {'kB':>9}  type")  # fmt: skip  # noqa: E501
     for name, row in figures["topics"].items():
@@ -128,12 +159,17 @@ def _print(figures: dict[str, Any]) -> None:
 
 
 def _draw(bag: Bag, content: _Content, out: Path) -> list[Path]:
-    from emo.replay import recorded_options
+    from emo.replay import recorded_options, recorded_robot
     from emo_core.bag import plots
     from emo_core.robot.description import RobotDescription
+    from emo_core.robot.portable import MESH, ROBOT
 
-    robot = RobotDescription.load(recorded_options(bag).robot)
+    robot = RobotDescription.load(recorded_robot(bag, recorded_options(bag)))
     paths = [out / "bag.png"]
+    for name in (ROBOT, MESH):
+        if name in bag.attached:
+            (out / name).write_bytes(bag.attached[name])
+            paths.append(out / name)
     plots.overview(bag, content.commands, content.place, robot, paths[0])
     film = out / "robot.mp4"
     if plots.film(bag, content.place, robot, film):

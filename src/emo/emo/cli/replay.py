@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     """Replay, compare, report."""
     import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
     from emo import replay
+    from emo.bootstrap import say
     from emo_core.bag import Bag
 
     bag = Bag(args.bag)
@@ -87,7 +88,12 @@ def run(args: argparse.Namespace) -> int:
         return _live(bag, args)
     compared = bool(args.settings or against)
     out = Path(args.out or "out/replay").resolve() if args.out or compared else None
-    options = replay.changed(replay.recorded_options(bag), args.settings)
+    options = replay.recorded_options(bag)
+    robot = replay.recorded_robot(bag, options)
+    if robot != options.robot and not any(each.startswith("robot=") for each in args.settings):
+        say(f"robot {options.robot} is not here as it was recorded: the recorded one is used "
+            "(--with robot=NAME takes one from here)")  # fmt: skip
+    options = replay.changed(replace(options, robot=robot), args.settings)
     chosen = replay.plan(bag, options, args.start, str(out or ""))
     if out is not None:
         _make_room(out, chosen, *(each.path for each in (bag, against) if each))

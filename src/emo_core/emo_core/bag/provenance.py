@@ -1,16 +1,62 @@
-"""What made a recording: fingerprints of code and models, to tell why a replay differs."""
+"""What made a recording: what its replay needs, and what tells why a replay differs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import emo_core
+from emo_core.errors import EmoError
 from emo_core.paths import models_dir
+from emo_core.robot.portable import portable
 
 _PARTS = (".onnx", ".npz", ".json")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a recording says of the graph that made it.
+
+    Attributes:
+        info: `emo` (version), `graph` (its options, JSON), `kept` (JSON: path -> name among
+            `files`), `code` and `models` (fingerprints).
+        files: name -> content: the robot, as `emo_core.robot.portable`, and what the graph read.
+        missing: what could not be kept, in words.
+    """
+
+    info: dict[str, str]
+    files: dict[str, bytes]
+    missing: list[str]
+
+
+def origin(graph: str, robot: str, paths: Iterable[str]) -> Origin:
+    """What a recording keeps of the graph that is recorded.
+
+    Args:
+        graph: its options (JSON).
+        robot: a name or a YAML file; empty: none.
+        paths: files that it reads; empty ones count as none.
+    """
+    files: dict[str, bytes] = {}
+    kept: dict[str, str] = {}
+    missing = []
+    if robot:
+        try:
+            files.update(portable(robot))
+        except EmoError as error:
+            missing.append(f"the robot is not kept: {error}")
+    for number, path in enumerate(filter(None, paths)):
+        name = f"{number}/{Path(path).name}"  # two may have one name
+        try:
+            files[name] = Path(path).read_bytes()
+            kept[path] = name
+        except OSError as error:
+            missing.append(f"cannot keep {path}: {error.strerror}")
+    info = {"emo": emo_core.__version__, "graph": graph, "kept": json.dumps(kept)}
+    return Origin({**info, **fingerprints()}, files, missing)
 
 
 def fingerprints() -> dict[str, str]:

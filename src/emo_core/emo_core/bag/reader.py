@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import array
+import atexit
+import functools
+import shutil
 import struct
+import tempfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -11,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mcap.exceptions import EndOfFile, McapError
-from mcap.records import Channel, Message, Metadata, Schema
+from mcap.records import Attachment, Channel, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
 from mcap.writer import MCAP0_MAGIC
 from mcap_ros2.decoder import DecoderFactory
@@ -44,6 +48,7 @@ class Bag:
 
     Attributes:
         info: what emo wrote beside the messages; empty for a recording of `ros2 bag`.
+        attached: name -> content of the files in it: the robot, faces at rest.
         types: topic -> type.
         log_ns: topic -> when each of its messages was received, int64 (n,).
         sizes: topic -> bytes of all its messages.
@@ -60,6 +65,7 @@ class Bag:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.info: dict[str, str] = {}
+        self.attached: dict[str, bytes] = {}
         self.types: dict[str, str] = {}
         self.damage = ""
         self._schemas: dict[str, Schema] = {}
@@ -84,6 +90,26 @@ class Bag:
         """The messages of `topics` (of all: None) in the order in which they were recorded."""
         for path in self._files:
             yield from self._of_file(path, topics)
+
+    @functools.cached_property
+    def unpacked(self) -> Path:
+        """A folder with the files in it, which goes with this process.
+
+        Raises:
+            EmoError: it cannot be written, or one of them is to lie elsewhere.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="emo_bag_")).resolve()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        for name, content in self.attached.items():
+            path = (folder / name).resolve()
+            if folder not in path.parents:
+                raise EmoError(f"{self.path}: the file {name} in it is not to be trusted")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            except OSError as error:
+                raise EmoError(f"cannot write {path} ({error.strerror})") from error
+        return folder
 
     @property
     def files(self) -> list[Path]:
@@ -116,6 +142,8 @@ class Bag:
                         self._about[record.topic] = dict(record.metadata)
                     elif isinstance(record, Metadata) and record.name == INFO:
                         self.info = dict(record.metadata)
+                    elif isinstance(record, Attachment):
+                        self.attached[record.name] = record.data
         except EndOfFile:
             self.damage = f"{path.name} is cut off: what was recorded last is missing"
         except _DAMAGE as error:

@@ -17,7 +17,7 @@ def repair(bag: Bag, folder: Path) -> int:
     Raises:
         EmoError: `folder` exists or cannot be written.
     """
-    writer = BagWriter(folder, bag.info)
+    writer = BagWriter(folder, bag.info, files=bag.attached)
     count = 0
     for raw in bag.messages():
         topic = bag.topic(raw.topic)

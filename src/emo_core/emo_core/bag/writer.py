@@ -88,12 +88,14 @@ class _Disk:
 class _File:
     """One MCAP file of the recording."""
 
-    def __init__(self, path: Path, info: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, info: Mapping[str, str], files: Mapping[str, bytes]) -> None:
         self.path = path
         self._disk = _Disk(path)
         self._mcap: Any = Writer(cast(Any, self._disk), compression=CompressionType.ZSTD)
         self._mcap.start(profile="ros2", library="emo")
         self._mcap.add_metadata(INFO, dict(info))
+        for name, content in files.items():
+            self._mcap.add_attachment(0, 0, name, "application/octet-stream", content)
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
         self.counts: dict[str, int] = {}
@@ -142,15 +144,23 @@ class BagWriter:
         folder: made here; must not exist.
         info: texts kept in every file beside the messages (`Bag.info`).
         limits: on the disk.
+        files: name -> content, kept in every file as attachments (`Bag.attached`).
 
     Raises:
         EmoError: from every method: the disk is full, or cannot be written. The recording is over
             then; what was flushed is there.
     """
 
-    def __init__(self, folder: Path, info: Mapping[str, str], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        info: Mapping[str, str],
+        limits: Limits | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
         self.folder = folder
         self._info = dict(info)
+        self._attached = dict(files or {})
         self._limits = limits or Limits()
         self._topics: dict[str, Topic] = {}
         self._files: list[_File] = []
@@ -219,7 +229,7 @@ class BagWriter:
 
     def _begin_file(self) -> None:
         path = self.folder / f"{self.folder.name}_{self._number}.mcap"
-        self._files.append(_File(path, self._info))
+        self._files.append(_File(path, self._info, self._attached))
         self._open = True
         self._number += 1
 

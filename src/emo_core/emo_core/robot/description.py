@@ -171,7 +171,7 @@ class RobotDescription:
         Raises:
             EmoError: no such robot, or a value that makes no sense; names file, key and remedy.
         """
-        return _robot(_read(_find(name_or_path)))
+        return _robot(read_file(name_or_path))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -226,6 +226,15 @@ class RobotDescription:
         """Hash of what an inverse model depends on: the motors, in order, and their meaning."""
         parts = [f"{m.name} {m.group} {m.limits} {m.neutral} {m.range_rad}" for m in self.motors]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def read_file(name_or_path: str | Path) -> Section:
+    """What `RobotDescription.load` reads, with what the file `extends` laid in; nothing checked.
+
+    Raises:
+        EmoError: no such robot, or no YAML.
+    """
+    return _read(_find(name_or_path))
 
 
 def _find(name_or_path: str | Path) -> Path:
