@@ -264,6 +264,17 @@ def test_the_token_is_printed_and_never_logged(
     assert not [text for text in logged if token in text]
 
 
+def test_a_token_that_was_given_is_no_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parameters go to /parameter_events, which is recorded."""
+    monkeypatch.setenv("EMO_DASHBOARD_TOKEN", "open-sesame")
+    node = DashboardNode(parameters={"port": 18080, "host": "0.0.0.0"})
+    told = {name: each.value for name, each in node.get_parameters_by_prefix("").items()}
+    node.stop()
+    node.destroy_node()
+    assert node.url.endswith("/?token=open-sesame")
+    assert told["host"] == "0.0.0.0" and "open-sesame" not in str(told)
+
+
 # -- by hand, e-stop, settings -------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import sys
@@ -30,10 +31,12 @@ PARAMETERS = (
         "address to serve on; one that other machines reach (0.0.0.0) asks for the token",
     ),
     Parameter("port", 8080, "of the page; the next one that is free is taken", 1, 65535),
-    Parameter("token", "", "what a browser must know; empty, and it is needed: one is made up"),
     Parameter("rate_hz", 10.0, "how often the page is brought up to date", 0.5, 30.0),
 )
 
+#: The variable that fixes what a browser must know. No parameter: those can be read by anybody on
+#: the graph, and go into recordings with /parameter_events.
+TOKEN = "EMO_DASHBOARD_TOKEN"
 #: Commands by hand come so often: the arbiter forgets them after 0.25 s.
 MANUAL_S = 0.05
 #: What a message that makes no sense may raise on its way to the page.
@@ -66,7 +69,7 @@ class DashboardNode(Node):
         self._glance = Glance("dashboard_eyes", self.get_namespace(), self.context)
         self._board = Board(self.get_namespace())
         self._working, self._ended = threading.Lock(), False
-        host, token = self._kit.text("host"), self._kit.text("token")
+        host, token = self._kit.text("host"), os.environ.get(TOKEN, "")
         if host not in _LOOPBACK and not token:
             token = secrets.token_urlsafe(16)
         robot = RobotDescription.load(self._kit.text("robot"))

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("bag", metavar="BAG", help="a recording (--record), or one file of it")
-    parser.add_argument("--out", metavar="DIR", help="leave bag.png, robot.yaml and robot.mp4 there")
+    parser.add_argument(
+        "--out", metavar="DIR", help="leave bag.png, robot.yaml and robot.mp4 there"
+    )
     parser.add_argument(
         "--repair", metavar="DIR", help="write what can be read as a new, whole recording"
     )
