@@ -13,12 +13,15 @@ import select
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 #: Each side waits so long for the other.
 PATIENCE_S = 1.0
+#: But no less: who has answered was heard.
+LEAST_S = 0.01
 STOP, RELEASE = b"stop\n", b"release\n"
 
 _count = itertools.count()
@@ -34,6 +37,7 @@ class Answer:
         namespace: of its drivers; "" is the root.
         done: whether it did what it was asked.
         message: what it says.
+        door: path of the socket that it answered at.
     """
 
     robot: str
@@ -41,6 +45,7 @@ class Answer:
     namespace: str
     done: bool
     message: str
+    door: str = ""
 
 
 class Door:
@@ -48,15 +53,18 @@ class Door:
 
     Args:
         act: called with True to stop, False to release; says what came of it.
+
+    Attributes:
+        path: of the socket.
     """
 
     def __init__(self, act: Callable[[bool], Answer]) -> None:
         self._act = act
-        self._path = _folder() / f"emo-{os.getuid()}-estop-{os.getpid()}-{next(_count)}.sock"
+        self.path = _folder() / f"emo-{os.getuid()}-estop-{os.getpid()}-{next(_count)}.sock"
         self._socket = socket.socket(socket.AF_UNIX)
-        self._path.unlink(missing_ok=True)
-        self._socket.bind(str(self._path))
-        self._path.chmod(0o600)
+        self.path.unlink(missing_ok=True)
+        self._socket.bind(str(self.path))
+        self.path.chmod(0o600)
         self._socket.listen()
         self._read, self._write = os.pipe()
         self._thread = threading.Thread(target=self._run, name="e-stop", daemon=True)
@@ -68,7 +76,7 @@ class Door:
         self._thread.join()
         os.close(self._read)
         self._socket.close()
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     def _run(self) -> None:
         while True:
@@ -89,21 +97,33 @@ class Door:
 
 
 def knock(stop: bool) -> Iterator[Answer | Path]:
-    """Stop (or release) every robot whose owner listens; a path is one that does not answer."""
-    for path in sorted(_folder().glob("emo-*-estop-*.sock")):
-        with socket.socket(socket.AF_UNIX) as caller:
+    """Stop (or release) every robot whose owner listens; a path is one that does not answer.
+
+    All are asked at once: one that hangs holds nobody up.
+    """
+    with contextlib.ExitStack() as stack:
+        asked = []
+        for path in sorted(_folder().glob("emo-*-estop-*.sock")):
+            caller = stack.enter_context(socket.socket(socket.AF_UNIX))
             caller.settimeout(PATIENCE_S)
             try:
                 caller.connect(str(path))
                 caller.sendall(STOP if stop else RELEASE)
-                with caller.makefile() as lines:
-                    yield Answer(**json.loads(lines.readline()))
+                asked.append((path, caller))
             except (ConnectionRefusedError, FileNotFoundError):  # its process was killed, or ended
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
             except PermissionError:  # another user's: the graph may reach it
                 continue
-            except (TimeoutError, ConnectionError, ValueError):
+            except OSError:
+                yield path
+        give_up_s = time.monotonic() + PATIENCE_S
+        for path, caller in asked:
+            caller.settimeout(max(give_up_s - time.monotonic(), LEAST_S))
+            try:
+                with caller.makefile() as lines:
+                    yield Answer(**{**json.loads(lines.readline()), "door": str(path)})
+            except (OSError, ValueError, TypeError):
                 yield path
 
 

@@ -202,7 +202,7 @@ class DriverNode(LifecycleNode):
         if known:
             temperature, health.values["hottest"] = max(known)
             health.values["temperature_c"] = f"{temperature:.0f}"
-        health.error = "e-stop is set" if head.estopped else head.fault
+        health.error = head.trouble
         health.warning = "; ".join(
             f"{head.description.names[motor]} rests: {why}"
             for motor, why in head.care.rested.items()

@@ -5,6 +5,7 @@ Safety lives in real time (monotonic), also where the graph runs on simulated ti
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -21,6 +22,7 @@ from emo_core.robot.description import RobotDescription
 from emo_core.robot.safety import SafetyLayer
 from emo_motor_drivers.care import SILENCE, Care
 from emo_motor_drivers.claim import Claim
+from emo_motor_drivers.claimed import Owner
 
 #: Period of the steps between two commands, where the line is fast enough.
 STEP_S = 0.01
@@ -76,6 +78,7 @@ class Head:
     Args:
         description: the robot.
         bus: its bus; made from the description if not given.
+        owner: of the servos, for `./emo stop`; None: it finds them not.
 
     Attributes:
         listeners: called after each step of the thread with what was written, None if nothing.
@@ -84,8 +87,13 @@ class Head:
         own_watchdog: how long the servos themselves wait for this process before they act; "none".
     """
 
-    def __init__(self, description: RobotDescription, bus: ServoBus | None = None) -> None:
-        self.description = description
+    def __init__(
+        self,
+        description: RobotDescription,
+        bus: ServoBus | None = None,
+        owner: Owner | None = None,
+    ) -> None:
+        self.description, self._owner = description, owner
         self._bus = make_bus(description) if bus is None else bus
         self._safety = SafetyLayer(description)
         self.news: deque[str] = deque(maxlen=NEWS)
@@ -95,6 +103,7 @@ class Head:
         self._claim: Claim | None = None
         self._opened = False
         self._live = False  # the line works, and the servos were taken up
+        self._limp = True  # nobody switched their torque on, or it was switched off again
         self._users: set[str] = set()  # groups whose driver has opened the bus
         self._groups: set[str] = set()  # groups that may move
         self._torque = False
@@ -120,9 +129,12 @@ class Head:
         return self._safety.estopped
 
     @property
-    def at_neutral(self) -> bool:
-        """Whether the last positions sent are the neutral pose, at rest."""
-        return self._safety.at_neutral
+    def trouble(self) -> str:
+        """Why nothing moves, in words; "" if it does."""
+        if not self.estopped:
+            return self.fault
+        why = "" if self._claim is None else self._claim.marked
+        return f"e-stop is set{why and f' ({why})'}: ./emo stop --release"
 
     @property
     def period_s(self) -> float:
@@ -185,6 +197,7 @@ class Head:
                     self._bus.torque(False)
             except TROUBLE as error:  # unplugged: nothing more can be done
                 self.fault = str(error)
+            self._limp = self._live and not self.fault
             self._live = self._torque = False
 
     def close(self, group: str) -> None:
@@ -195,12 +208,15 @@ class Head:
             if not self._users:
                 self._shut()
                 if self._claim is not None:
-                    self._claim.release()
+                    self._claim.release(self._limp)
                     self._claim = None
 
     def _open(self) -> None:
         if self._claim is None:
-            self._claim = Claim(self.description)
+            self._claim = Claim(self.description, self._owner)
+            if self._claim.marked:
+                self._safety.estop()
+                self.news.append(f"{self.trouble}. Nothing moves until then")
         if not self._opened:
             try:
                 self._bus.open()
@@ -227,6 +243,7 @@ class Head:
                 self.care.seen(read, time.monotonic())
             # From what was sent last where nobody can tell; else from neutral.
             self._safety.reset(np.where(np.isfinite(read), read, self._claim.positions))
+            self._limp = False
             self._switch(not self._safety.estopped)
             self._live, self.fault, self._delay_s = True, "", FIRST_DELAY_S
 
@@ -285,6 +302,11 @@ class Head:
             self._safety.estop()
             if self._live:
                 self._write(None)
+        if self._claim is not None:
+            with contextlib.suppress(OSError):  # a full disk: it lasts as long as this process
+                self._claim.mark()
+        if self.fault == BROKEN:
+            raise EmoError(BROKEN)
 
     def release(self) -> None:
         """Leave the e-stop: torque on again, gently, from where the servos are.
@@ -301,6 +323,8 @@ class Head:
                 read = self._bus.read()
                 self._safety.reset(np.where(np.isfinite(read), read, self._safety.positions))
                 self._switch(True)
+            if self._claim is not None:
+                self._claim.unmark()
             self._safety.release()
 
     # -- the thread --------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import numpy as np
 import rclpy
 from numpy.typing import ArrayLike, NDArray
 from rclpy.context import Context
+from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
@@ -25,6 +26,8 @@ PATIENCE_S = 2.0
 #: A robot (or a motor) that says nothing for so long is cut off.
 SILENT_S = 0.4
 _LOOK_S = 0.005
+#: The robot has so long to hear of torque before who said it leaves.
+LAST_WORD_S = 0.2
 
 Array = NDArray[np.float64]
 
@@ -91,6 +94,7 @@ class RosBus(ServoBus):
 
     def close(self) -> None:
         if self._spinner is not None:
+            self._torque.wait_for_all_acked(Duration(seconds=LAST_WORD_S))
             self._spinner.stop()
         if self._own is not None:
             self._own.try_shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from rclpy.node import Node
@@ -9,10 +10,15 @@ from rclpy.node import Node
 from emo_core.errors import EmoError
 from emo_core.robot.bus import ServoBus, make_bus
 from emo_core.robot.description import RobotDescription
+from emo_motor_drivers.claimed import Owner
 from emo_motor_drivers.door import Answer, Door
 from emo_motor_drivers.head import TROUBLE, Head
 from emo_motor_drivers.journal import Journal
 from emo_nodekit.kit import Kit
+
+#: From an e-stop to torque off, when the head's thread is well: the motors brake within this time.
+BRAKE_S = 0.7
+POLL_S = 0.005
 
 
 @dataclass
@@ -46,17 +52,19 @@ class Shared:
             description = RobotDescription.load(robot)
             journal = Journal(kit.trace_dir, description.names, kit.now)
             domain, namespace = node.context.get_domain_id(), node.get_namespace().rstrip("/")
-            head = Head(description, self._bus or make_bus(description, namespace=namespace))
-            head.listeners.append(journal.step)
+            bus = self._bus or make_bus(description, namespace=namespace)
 
             def act(stop: bool) -> Answer:
-                return Answer(description.name, domain, namespace, *self.estop(stop))
+                return Answer(description.name, domain, namespace, *self._obey(stop))
 
             try:
                 door = Door(act)
             except OSError as error:
                 door = None
                 node.get_logger().warning(f"./emo stop finds this on the graph only: {error}")
+            owner = Owner(domain, namespace, "" if door is None else str(door.path))
+            head = Head(description, bus, owner)
+            head.listeners.append(journal.step)
             self._made = _Made(robot, head, journal, door)
         if self._made.robot != robot:
             raise EmoError(f"both drivers must have one robot, not {self._made.robot} and {robot}")
@@ -72,6 +80,16 @@ class Shared:
                 if self._made.door is not None:
                     self._made.door.close()
                 self._made = None
+
+    def _obey(self, stop: bool) -> tuple[bool, str]:
+        """As `estop`, once the torque is off: who asks ends this process if it is not."""
+        done, said = self.estop(stop)
+        give_up_s = time.monotonic() + BRAKE_S
+        while done and stop and self._made is not None and self._made.head.torque_on:
+            if time.monotonic() > give_up_s:
+                return False, f"torque is still on {BRAKE_S:g} s after the e-stop"
+            time.sleep(POLL_S)
+        return done, said
 
     def estop(self, stop: bool) -> tuple[bool, str]:
         """Stop all motors, or release them; whether that worked, and what to say of it."""

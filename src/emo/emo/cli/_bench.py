@@ -56,11 +56,14 @@ def real_bench(
     """
     from emo_core.camera.bench import camera_bench
     from emo_motor_drivers.claim import Claim
+    from emo_motor_drivers.claimed import Owner
 
     # Being told to end is an interrupt, too: the robot goes to neutral, and its torque off.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    claim = Claim(robot)
+    claim = Claim(robot, Owner())
     try:
+        if claim.marked:
+            raise EmoError(f"e-stop is set ({claim.marked}): ./emo stop --release")
         with camera_bench(robot, camera, latency_s, _tell) as bench:
             yield bench
     finally:

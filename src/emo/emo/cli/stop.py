@@ -2,9 +2,11 @@
 
 Asks the motor drivers of this machine directly, which takes no longer than to start this; then, on
 the ROS graph, those of the domain that this shell chose (ROS_DOMAIN_ID), and of any in which an emo
-runs here but no driver answered. Motors stay without torque, whatever is commanded, until
-`./emo stop --release`. The exit status is 0 only if there was a robot and every one that was found
-did as it was told. It is no substitute for a switch in the supply.
+runs here but no driver answered. A process of this machine that holds a robot and does not do it
+within a second is killed, with all that runs in it, and the servos' torque is switched off from
+here; so it is where a driver was killed. Motors stay without torque, whatever is commanded and
+whoever is started, until `./emo stop --release`. The exit status is 0 only if there was a robot and
+every one that was found did as it was told. It is no substitute for a switch in the supply.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from emo_core.errors import EmoError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from emo_motor_drivers.claimed import Record
     from emo_motor_drivers.door import Answer
 
 #: Drivers are looked for, and may answer, for so long.
@@ -39,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--release", action="store_true", help="let motors work again, gently, from where they are"
     )
+    parser.add_argument(
+        "--robot",
+        metavar="NAME|FILE",
+        help="this robot's torque as well, though nothing on this machine drives it",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,19 +57,23 @@ def run(args: argparse.Namespace) -> int:
     from emo_motor_drivers.door import knock
 
     stop = not args.release
-    robots = _near(knock(stop), say=True)  # before anything slow is imported
+    obeyed: set[str] = set()  # doors of those that did as they were told
+    robots = _near(knock(stop), obeyed)  # before anything slow is imported
+    if stop:
+        _force(obeyed, args.robot, robots)
+    else:
+        _unmark(robots)
     wanted = running_domains()
     if os.environ.get("ROS_DOMAIN_ID") or not (robots or wanted):
         wanted.add(int(os.environ.get("ROS_DOMAIN_ID") or 0))
     if wanted - {domain for domain, _ in robots}:
         _enter_ros()
-        # Again: ROS may have started this process anew, and whatever was done has been said.
-        robots = _near(knock(stop), say=False)
         _search(wanted, stop, robots)
     if not robots:
         raise EmoError(
             f"no motor driver in ROS domain {', '.join(map(str, sorted(wanted)))}: run this with "
-            "the ROS_DOMAIN_ID of the robot, or cut its power"
+            "the ROS_DOMAIN_ID of the robot, name a robot that nothing drives with --robot, or cut "
+            "its power"
         )
     problems = [problem for problem in robots.values() if problem]
     if problems:
@@ -69,20 +81,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-#: Robots by ROS domain and namespace: "" once one did as it was told, else what went wrong.
+#: Robots by ROS domain and namespace (-1 and a path for those without): "" once one did as it was
+#: told, else what went wrong.
 _Robots = dict[tuple[int, str], str]
 
 
-def _near(answers: Iterable[Answer | Path], say: bool) -> _Robots:
-    """Robots of this machine, which were asked directly."""
+def _near(answers: Iterable[Answer | Path], obeyed: set[str]) -> _Robots:
+    """Robots of this machine, which were asked directly; adds to `obeyed`."""
     robots: _Robots = {}
     for answer in answers:
         if isinstance(answer, Path):
             robots[-1, str(answer)] = f"{_owner(answer)} does not answer: cut the robot's power"
             continue
         who = f"robot '{answer.robot}' in ROS domain {answer.domain}"
-        if answer.done and say:
-            print(f"{who}: {answer.message}", flush=True)
+        if answer.done:
+            _say(f"{who}: {answer.message}")
+            obeyed.add(answer.door)
         problem = "" if answer.done else f"{who}: {answer.message}"
         robots[answer.domain, answer.namespace] = problem
     return robots
@@ -90,13 +104,123 @@ def _near(answers: Iterable[Answer | Path], say: bool) -> _Robots:
 
 def _owner(door: Path) -> str:
     """The process behind a door that nobody answers at, for people."""
-    pid = door.stem.split("-")[-2]
+    from emo_motor_drivers.last_resort import called
+
+    return f"{called(int(door.stem.split('-')[-2]))}, which drives a robot,"
+
+
+#: A process that enters ROS may start anew (`_enter_ros`): what was said is not said again.
+SAID = "EMO_STOP_SAID"
+
+
+def _say(line: str) -> None:
+    said = os.environ.get(SAID, "").splitlines()
+    if line not in said:
+        print(line, flush=True)
+        os.environ[SAID] = "\n".join([*said, line])
+
+
+# -- by force --------------------------------------------------------------------------------
+
+
+def _force(obeyed: set[str], named: str | None, robots: _Robots) -> None:
+    """End whoever holds a robot and did not obey, and let its servos go; adds to `robots`."""
+    from emo_motor_drivers.claimed import records
+
+    known = records()
+    left = [record for record in known if not record.owner.door or record.owner.door not in obeyed]
+    if named is not None:
+        record = _named(named)
+        if record.lock not in [other.lock for other in known]:
+            left.append(record)
+    left = [record for record in left if _ended(record, robots)]
+    for record in left:
+        _let_go(record, robots)
+
+
+def _named(name: str) -> Record:
+    """A robot that nobody is known to drive."""
+    from emo_core.robot.description import RobotDescription
+    from emo_motor_drivers.claimed import Owner, Record
+
+    robot = RobotDescription.load(name)
+    domain = int(os.environ.get("ROS_DOMAIN_ID") or 0) if robot.bus.kind == "ros" else -1
+    record = Record.of(robot, Owner(domain), 0)
+    if record.simulated:
+        raise EmoError(f"{robot.file}: its servos are simulated: there are none without a driver")
+    return record
+
+
+def _key(record: Record) -> tuple[int, str]:
+    owner = record.owner
+    return (-1, str(record.lock)) if owner.domain < 0 else (owner.domain, owner.namespace)
+
+
+def _ended(record: Record, robots: _Robots) -> bool:
+    """Kill who holds a robot, if anybody does; whether its servos are free now."""
+    from emo.ros_domain import running_domains
+    from emo_motor_drivers.claimed import mark, why_stopped
+    from emo_motor_drivers.last_resort import end
+
+    if record.simulated and not record.held and record.owner.domain not in running_domains():
+        with contextlib.suppress(OSError):  # of a run that crashed long ago
+            record.remove()
+        return False
+    robots.pop((-1, record.owner.door), None)
+    robots[_key(record)] = ""
     try:
-        line = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ").decode().split()
-    except (OSError, UnicodeDecodeError):  # in another container, or not on Linux
-        line = []
-    called = f" ({' '.join(line)[:60]})" if line else ""
-    return f"process {pid}{called}, which drives a robot,"
+        if not why_stopped(record.lock):
+            mark(record.lock, "by ./emo stop: its drivers did not answer")
+        _say(f"{record.who}: e-stop set for whoever drives it next, until ./emo stop --release")
+    except OSError as error:
+        robots[_key(record)] = f"{record.who}: cannot write {record.lock.parent} ({error.strerror})"
+    try:
+        done = end(record)
+    except EmoError as error:
+        robots[_key(record)] = f"{record.who}: {error}"
+        return False
+    _say(f"{record.who}: {done or 'nobody drives it'}")
+    return True
+
+
+def _let_go(record: Record, robots: _Robots) -> None:
+    """Switch a robot's torque off from here."""
+    from emo_motor_drivers.claimed import records
+    from emo_motor_drivers.door import knock
+    from emo_motor_drivers.last_resort import let_go
+
+    try:
+        if record.kind == "ros" and not record.simulated:
+            _enter_ros()
+            os.environ |= _environment(record.owner.domain)
+        done = let_go(record)
+    except EmoError as error:
+        # Its driver may be back, and has found the e-stop set.
+        obeyed: set[str] = set()
+        _near(knock(True), obeyed)
+        if not any(r.lock == record.lock and r.owner.door in obeyed for r in records()):
+            robots[_key(record)] = f"{record.who}: {error}"
+        return
+    _say(f"{record.who}: {done}")
+
+
+def _unmark(robots: _Robots) -> None:
+    """Release the e-stop of robots that nobody drives: drivers were asked, and do it themselves."""
+    from emo_motor_drivers.claimed import is_held, marks, unmark
+
+    for lock in marks():
+        if is_held(lock):
+            continue
+        try:
+            unmark(lock)
+        except OSError as error:
+            robots[-1, str(lock)] = f"cannot remove {lock.with_suffix('.estop')}: {error.strerror}"
+            continue
+        robots[-1, str(lock)] = ""
+        _say(f"{lock.stem}: released, and nobody drives it")
+
+
+# -- on the graph ----------------------------------------------------------------------------
 
 
 def _enter_ros() -> None:
@@ -149,15 +273,10 @@ def _domains(numbers: set[int], known: set[int]) -> list[_Domain]:
     from rclpy.node import Node
     from rclpy.signals import SignalHandlerOptions
 
-    from emo.ros_domain import local_environment
-    from emo.ros_setup import sourced_distro
-
     chosen = int(os.environ.get("ROS_DOMAIN_ID") or 0)
-    local = local_environment(sourced_distro(Path(sys.prefix)))
     domains = []
     for number in sorted(numbers, key=lambda number: number != chosen):
-        if number != chosen:  # all that follow are emo's own
-            os.environ.update(local)
+        os.environ |= _environment(number)
         context = rclpy.Context()
         rclpy.init(
             args=[],
@@ -170,6 +289,17 @@ def _domains(numbers: set[int], known: set[int]) -> list[_Domain]:
         executor.add_node(node)
         domains.append(_Domain(number, number in known, node, executor))
     return domains
+
+
+def _environment(domain: int) -> dict[str, str]:
+    """Variables that lead to a ROS domain: those that the shell did not choose are emo's own."""
+    from emo.ros_domain import local_environment
+    from emo.ros_setup import sourced_distro
+
+    if domain == int(os.environ.get("ROS_DOMAIN_ID") or 0):
+        return {}
+    local = local_environment(sourced_distro(Path(sys.prefix)))
+    return {**local, "ROS_DOMAIN_ID": str(domain)}
 
 
 def _call(domains: list[_Domain], stop: bool) -> list[_Driver]:

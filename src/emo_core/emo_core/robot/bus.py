@@ -116,6 +116,10 @@ class ServoBus(ABC):
         """What one servo says of itself."""
         return Telemetry()
 
+    def holds(self) -> Array:
+        """(M,) 1 for motors with torque, 0 for those without, NaN where nobody can tell."""
+        return np.full(len(self.description.motors), np.nan)
+
     def arm_watchdog(self, timeout_s: float) -> bool:
         """Ask servos or controller to stop by themselves when nothing is written for so long.
 

@@ -154,6 +154,10 @@ class LxBus(ServoBus):
                 raw[i] = answer[0]
         return self._scale.to_commands(raw)
 
+    def holds(self) -> Array:
+        answers = [self._ask_again(i, LOAD_OR_UNLOAD_READ) for i in range(len(self._ids))]
+        return np.array([np.nan if answer is None else answer for answer in answers], np.float64)
+
     def telemetry(self, motor: int) -> Telemetry:
         """The newest of temperature, voltage and torque: each call asks the servo for one.
 

@@ -153,6 +153,11 @@ class MaestroBus(ServoBus):
                 raw[i] = quarters / QUARTERS
         return self._scale.to_commands(raw)
 
+    def holds(self) -> Array:
+        """Which channels are sent pulses; the servos themselves cannot tell."""
+        pulses = [self._ask(bytes([GET_POSITION, channel])) for channel in self._channels]
+        return np.array([np.nan if pulse is None else float(pulse > 0) for pulse in pulses])
+
     def telemetry(self, motor: int) -> Telemetry:
         """Nothing; but raises BusError as `read` does."""
         self._check()

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 import smbus2
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from smbus2 import i2c_msg
 
 from emo_core.robot.bus import Array, BusError, ServoBus, Telemetry
@@ -112,10 +112,7 @@ class Pca9685Bus(ServoBus):
         for board in self._spans:
             if not self._ready(board):
                 self._set_up(board)
-        for motor, (board, channel) in enumerate(self._places):
-            data = self._get(board, LED0 + CHANNEL_BYTES * channel, CHANNEL_BYTES)
-            off = int.from_bytes(data[2:], "little")
-            self._counts[motor] = 0 if off & FULL_OFF << 8 else off
+        self._counts = self._pulses()
 
     def close(self) -> None:
         i2c, self._i2c = self._i2c, None
@@ -142,6 +139,10 @@ class Pca9685Bus(ServoBus):
         asked = np.isin(np.arange(len(sent)), range(len(sent)) if motors is None else motors)
         return np.where(asked, self._scale.to_commands(sent), np.nan)
 
+    def holds(self) -> Array:
+        """Which channels have pulses; the servos themselves cannot tell."""
+        return (self._pulses() > 0).astype(np.float64)
+
     def telemetry(self, motor: int) -> Telemetry:
         """Nothing of the servo itself; raises `BusError` if its board has lost its settings."""
         board, _ = self._places[motor]
@@ -152,6 +153,15 @@ class Pca9685Bus(ServoBus):
                 "other program uses it"
             )
         return Telemetry()
+
+    def _pulses(self) -> NDArray[np.int64]:
+        """(M,) counts of the pulses that the boards send; 0: none."""
+        counts = np.zeros(len(self._places), dtype=np.int64)
+        for motor, (board, channel) in enumerate(self._places):
+            data = self._get(board, LED0 + CHANNEL_BYTES * channel, CHANNEL_BYTES)
+            off = int.from_bytes(data[2:], "little")
+            counts[motor] = 0 if off & FULL_OFF << 8 else off
+        return counts
 
     def _ready(self, board: int) -> bool:
         """Whether a board is set up and awake."""

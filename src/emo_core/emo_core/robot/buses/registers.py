@@ -218,6 +218,12 @@ class RegisterBus(ServoBus):
             raw[motor] = self._position(data)
         return self._scale.to_commands(raw)
 
+    def holds(self) -> Array:
+        found = np.full(len(self._ids), np.nan)
+        for motor, data in self._get(self._table.torque_enable, self._all).items():
+            found[motor] = float(data[0] != 0)
+        return found
+
     # -- registers of motors -----------------------------------------------------------------
 
     def _put(self, item: Item, values: Mapping[int, int]) -> None:

@@ -1,0 +1,195 @@
+"""What a claim to a robot's servos leaves for other processes, and for the next one. No ROS.
+
+Files in the system's temporary folder, of one name for each robot: `.lock` is held by who drives
+it, and keeps the positions sent last; `.owner` says who that is, until the servos have no torque;
+`.estop` says why nobody may move them, until `./emo stop --release`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from emo_core.robot.description import FAKE_PORT, RobotDescription
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What `./emo stop` must know of a process that drives a robot.
+
+    Attributes:
+        domain: ROS domain of the drivers; -1 for who drives it without ROS.
+        namespace: of the drivers; "" is the root.
+        door: path of the socket at which the process takes orders; "" if at none.
+    """
+
+    domain: int = -1
+    namespace: str = ""
+    door: str = ""
+
+
+def in_process(description: RobotDescription) -> bool:
+    """Whether the servos exist in the process of their driver alone."""
+    return description.bus.kind == "sim" or description.bus.port == FAKE_PORT
+
+
+def lock_path(description: RobotDescription, owner: Owner) -> Path:
+    """The lock of a robot's servos: one for each port; for each place in ROS where that counts."""
+    bus = description.bus
+    if bus.is_device:
+        name = os.path.realpath(bus.port)
+    else:
+        place = f"{owner.domain}/{owner.namespace}"
+        name = f"{description.name}/{place}" if in_process(description) else f"{place}/{bus.port}"
+    return _folder() / f"emo-{os.getuid()}-{re.sub('/+', '-', name.strip('/'))}.lock"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A claim whose process did not end it, as other processes find it.
+
+    Attributes:
+        lock: the file that its process holds.
+        robot: its name.
+        file: of its description.
+        kind, port: of its bus.
+        pid: of the process.
+        owner: what that said of itself.
+    """
+
+    lock: Path
+    robot: str
+    file: str
+    kind: str
+    port: str
+    pid: int
+    owner: Owner
+
+    @classmethod
+    def of(cls, description: RobotDescription, owner: Owner, pid: int) -> Record:
+        """What the process `pid` is to leave."""
+        lock, file = lock_path(description, owner), str(Path(description.file).resolve())
+        bus = description.bus
+        return cls(lock, description.name, file, bus.kind, bus.port, pid, owner)
+
+    @property
+    def who(self) -> str:
+        """The robot, for people."""
+        port = "" if self.simulated else f" on {self.port}"
+        domain = f" in ROS domain {self.owner.domain}" if self.owner.domain >= 0 else ""
+        return f"robot '{self.robot}'{port}{domain}"
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its servos exist in the process of its driver alone."""
+        return self.kind == "sim" or self.port == FAKE_PORT
+
+    @property
+    def held(self) -> bool:
+        """Whether some process holds the claim now."""
+        return is_held(self.lock)
+
+    def at_port_of(self, description: RobotDescription) -> bool:
+        """Whether that is where it was driven, by whichever user."""
+        return _place(lock_path(description, self.owner)) == _place(self.lock)
+
+    def holder(self) -> int | None:
+        """The process that holds the claim; None if nobody does, or it cannot be seen from here.
+
+        It is the one that wrote its number here when it had the lock, and that still has the lock's
+        file open: a number alone may be another process's by now.
+        """
+        if not self.held:
+            return None
+        folder = Path("/proc", str(self.pid), "fd")
+        with contextlib.suppress(OSError):
+            lock = self.lock.stat()
+            for link in folder.iterdir():
+                with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                    if os.path.samestat(link.stat(), lock):
+                        return self.pid
+        return None
+
+    def write(self) -> None:
+        """Leave it for others, whole."""
+        _write(self.lock.with_suffix(".owner"), json.dumps({**asdict(self), "lock": ""}), self.lock)
+
+    def remove(self) -> None:
+        """The servos have no torque. Raises OSError."""
+        self.lock.with_suffix(".owner").unlink(missing_ok=True)
+
+
+def records() -> list[Record]:
+    """Claims of this machine that are held, or whose process ended without a word."""
+    found = []
+    for path in sorted(_folder().glob("emo-*.owner")):
+        with contextlib.suppress(OSError, ValueError, TypeError):  # just gone; of another version
+            values = json.loads(path.read_text())
+            owner = Owner(**values.pop("owner"))
+            found.append(Record(**{**values, "lock": path.with_suffix(".lock"), "owner": owner}))
+    return found
+
+
+def marks() -> list[Path]:
+    """Locks of the robots of this machine whose e-stop is set."""
+    return [path.with_suffix(".lock") for path in sorted(_folder().glob("emo-*.estop"))]
+
+
+def is_held(lock: Path) -> bool:
+    """Whether some process holds the lock."""
+    try:
+        file = lock.open("rb")
+    except OSError:  # nobody ever did, or another user's
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def why_stopped(lock: Path) -> str:
+    """Why the e-stop of a robot is set; "" if it is not."""
+    try:
+        return lock.with_suffix(".estop").read_text().strip() or "nobody said why"
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        return f"nobody can read why: {error}"
+
+
+def mark(lock: Path, why: str) -> str:
+    """Set a robot's e-stop, for whoever drives it next; returns what that will read."""
+    text = f"{time.strftime('%F %T')}, {why}"
+    _write(lock.with_suffix(".estop"), f"{text}\n", lock)
+    return text
+
+
+def unmark(lock: Path) -> None:
+    """Release the e-stop of a robot. Raises OSError."""
+    lock.with_suffix(".estop").unlink(missing_ok=True)
+
+
+def _place(lock: Path) -> str:
+    return lock.name.split("-", 2)[2]
+
+
+def _write(path: Path, text: str, lock: Path) -> None:
+    """Leave a file, whole, to the lock's owner."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    fresh.write_text(text)
+    with contextlib.suppress(OSError):  # not root, or a robot that nobody drove
+        os.chown(fresh, lock.stat().st_uid, -1)
+    fresh.replace(path)
+
+
+def _folder() -> Path:
+    return Path(tempfile.gettempdir())
