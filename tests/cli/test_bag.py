@@ -16,6 +16,7 @@ from mcap_ros2.writer import Writer
 from emo_core.bag import Bag, BagWriter, complete
 from emo_core.bag.provenance import origin
 from emo_core.robot.description import RobotDescription
+from emo_core.viz.video import VideoWriter
 
 MESSAGES = Path(__file__).resolve().parents[2] / "src" / "emo_interfaces" / "msg"
 START = 1_700_000_000_000_000_000
@@ -119,6 +120,24 @@ def test_picture_and_film_with_sound(emo: Callable[..., Any], bag: Path, tmp_pat
         assert len(film.streams.audio) == 1
         pictures = [frame.to_ndarray(format="gray") for frame in film.decode(video=0)]
     assert np.std([picture.astype(int).sum() for picture in pictures]) > 0, "the face moves"
+
+
+def test_a_film_that_is_interrupted_is_not_left_half(
+    emo: Callable[..., Any], bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+    add_frame = VideoWriter.add_frame
+
+    def ten(self: VideoWriter, *frame: Any) -> bool:
+        shown.append(1)
+        if len(shown) > 10:
+            raise KeyboardInterrupt
+        return add_frame(self, *frame)
+
+    monkeypatch.setattr(VideoWriter, "add_frame", ten)
+    result = emo("bag", bag, "--out", tmp_path / "out")
+    assert result.status == 130 and result.err == "emo: interrupted\n"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["bag.png"]
 
 
 def test_the_robot_of_a_recording(emo: Callable[..., Any], bag: Path, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emo.cli._files import ArraySpool, check_output, whole_file, write_npz
+from emo.cli._files import ArraySpool, check_output, write_npz
 from emo_core.errors import EmoError
+from emo_core.files import whole_file
 
 
 def test_output_is_checked_before_the_work(tmp_path):
@@ -20,12 +21,13 @@ def test_output_is_checked_before_the_work(tmp_path):
         check_output(str(tmp_path / "b.npz"), (".npz",))
 
 
-def test_a_failure_leaves_the_old_result_and_no_rubbish(tmp_path):
+@pytest.mark.parametrize("end", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_result_and_no_rubbish(tmp_path, end):
     target = tmp_path / "a.npz"
     target.write_bytes(b"old")
-    with pytest.raises(RuntimeError), whole_file(target) as part:
+    with pytest.raises(end), whole_file(target) as part:
         part.write_bytes(b"half")
-        raise RuntimeError
+        raise end
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 

@@ -32,6 +32,13 @@ while not stop.wait(10.0):
     raise SystemExit("never stopped")
 thread.join()
 assert stop.is_set() and stop.wait(0.0)
+stop.release()
+try:  # what comes after the nodes is interrupted as anything else
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10.0)
+except KeyboardInterrupt:
+    raise SystemExit(0)
+raise SystemExit("the signal was swallowed")
 """
 
 

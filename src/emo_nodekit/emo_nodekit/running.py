@@ -102,8 +102,9 @@ class Stop:
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         self._numbers = {signal.SIGINT, signal.SIGTERM}
-        for number in self._numbers:
-            signal.signal(number, lambda number, frame: None)
+        self._before = {
+            number: signal.signal(number, lambda number, frame: None) for number in self._numbers
+        }
         self._set = False
 
     def wait(self, timeout_s: float) -> bool:
@@ -115,6 +116,12 @@ class Stop:
     def is_set(self) -> bool:
         """Whether it is set."""
         return self.wait(0.0)
+
+    def release(self) -> None:
+        """The signals do again what they did before: nobody waits here any more."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
 
 
 def stop_event() -> Stop:

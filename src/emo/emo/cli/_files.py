@@ -1,11 +1,9 @@
-"""Results on disk: checked before the work starts, whole or not there at all."""
+"""Results on disk: checked before the work starts, and larger than memory."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -37,22 +35,6 @@ def check_output(path: str, suffixes: tuple[str, ...]) -> Path:
     if not os.access(folder, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
         raise EmoError(f"no right to write {path}: choose another place with -o")
     return target
-
-
-@contextlib.contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
-    """A path to write to that becomes `target` only if all went well, and is removed if not."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        yield part
-        os.replace(part, target)
-    except OSError as error:
-        raise EmoError(
-            f"cannot write {target}: {error.strerror or error}. Free some space or choose "
-            "another place with -o"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 class ArraySpool:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
 from emo.cli import EXIT_INTERRUPTED, checkout, quiet_native
 from emo.cli import _inputs as inputs
-from emo.cli._files import whole_file
 from emo.graph import Process, build_graph
 from emo.options import LIPSYNC, MIMIC, GraphOptions
 from emo_core.errors import EmoError
+from emo_core.files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,8 @@ UNSEEN = {LIPSYNC: "no speech was heard", MIMIC: "no face was seen"}
 
 def run(args: argparse.Namespace, pipeline: str) -> int:
     """Set ROS up, run the graph until its recordings are over, leave the results."""
+    from emo.bootstrap import say
+
     inputs.check(args, pipeline)
     from emo.ros_setup import enter_ros
 
@@ -50,7 +52,11 @@ def run(args: argparse.Namespace, pipeline: str) -> int:
     interrupted = run_graph(build_graph(options), options, args.processes)
     if not args.debug:
         quiet_native()  # not before: the nodes' messages come the same way
-    images = _film(options)
+    try:
+        images = _film(options)
+    except KeyboardInterrupt:
+        say("no mimic.mp4: interrupted")
+        interrupted, images = True, 0
     figures = summarize(options, interrupted, 0 if interrupted else images)
     if interrupted and not any(figure["frames"] for figure in figures.values()):
         return EXIT_INTERRUPTED
@@ -110,10 +116,7 @@ def run_graph(
         seconds: at the latest so long after the first command, streams over or not.
     """
     from emo.bootstrap import say
-    from emo.composed import Composed
-    from emo.monitor import Monitor
     from emo.supervisor import Supervisor
-    from emo_core.robot.description import RobotDescription
     from emo_nodekit.running import URGENT, Spinner, be_nice, stop_event
 
     apart = [entry for entry in graph if processes or entry.isolated]
@@ -121,11 +124,15 @@ def run_graph(
     recorded = inputs.recordings(options)
     stop = stop_event()
     be_nice(URGENT)
-    with alone(options.namespace), _ros():
+    # What has a process of its own starts while this one imports and makes its nodes.
+    with alone(options.namespace), Supervisor(apart, os.environ, say) as supervisor, _ros():
+        from emo.composed import Composed
+        from emo.monitor import Monitor
+        from emo_core.robot.description import RobotDescription
+
         robot = RobotDescription.load(options.robot)
         monitor = Monitor(robot, options.namespace, options.pipelines)
         watcher = Spinner([monitor])
-        supervisor = Supervisor(apart, os.environ, say)
         composed = Composed(together)
         watcher.start()
         what = title or ", ".join(
@@ -141,7 +148,7 @@ def run_graph(
             say(f"live picture: http://127.0.0.1:{options.port}/")
             webbrowser.open(f"http://127.0.0.1:{options.port}/")
         try:
-            with supervisor, composed:
+            with composed:
                 started, over = time.monotonic(), False
                 while not (over or stop.is_set()):
                     supervisor.watch(0.05)
@@ -155,6 +162,7 @@ def run_graph(
         for name, stream in monitor.streams.items():
             if stream.began is not None and not stream.active:
                 say(f"{UNSEEN[name]}: the face stayed at rest")
+    stop.release()
     return not over
 
 

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo.cli import add_json, add_robot, mouth_gain
-from emo.cli._files import ArraySpool, check_output, whole_file, write_npz
+from emo.cli._files import ArraySpool, check_output, write_npz
+from emo_core.files import whole_file
 from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
 from emo_core.rates import FPS, SAMPLE_RATE
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo.cli import add_json, add_robot
-from emo.cli._files import whole_file
 from emo_core.errors import EmoError
+from emo_core.files import whole_file
 from emo_core.rates import FPS
 
 SENTENCE = Path(__file__).resolve().parent.parent / "data" / "hello.flac"

@@ -201,12 +201,14 @@ def _replay(
         finally:
             rclpy.try_shutdown()
             results.close()
+    stopped = stop.is_set()
+    stop.release()
     outcomes = {}
     for name in chosen.fed:
         topic = chosen.name(replay.COMMANDS[name])
         recorded = (bag.decode(raw) for raw in bag.messages([topic]))
         outcomes[name] = outcome(recorded, results.commands[topic])
-    return outcomes, seconds, stop.is_set()
+    return outcomes, seconds, stopped
 
 
 def _length(bag: Bag, chosen: Plan) -> float:

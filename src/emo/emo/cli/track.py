@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo.cli import add_json
-from emo.cli._files import check_output, whole_file
+from emo.cli._files import check_output
 from emo_core.errors import EmoError
+from emo_core.files import whole_file
 from emo_core.rates import SAMPLE_RATE
 
 if TYPE_CHECKING:

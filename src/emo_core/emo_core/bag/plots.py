@@ -15,6 +15,7 @@ from emo_core.bag.tracks import nanoseconds, sound
 from emo_core.evaluation.metrics import opening
 from emo_core.evaluation.plots import pyplot
 from emo_core.face.topology import NUM_LANDMARKS
+from emo_core.files import whole_file
 from emo_core.rates import FPS, SAMPLE_RATE
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.render import Renderer
@@ -131,7 +132,8 @@ def film(bag: Bag, place: str, robot: RobotDescription, path: Path) -> bool:
         start = min(start, heard.start_ns)
     render = Renderer(robot)
     pose = np.asarray(robot.neutral, np.float64).copy()
-    with VideoWriter(path, render.size, FPS, SAMPLE_RATE if len(heard.samples) else None) as writer:
+    rate = SAMPLE_RATE if len(heard.samples) else None
+    with whole_file(path) as part, VideoWriter(part, render.size, FPS, rate) as writer:
         if len(heard.samples):
             writer.add_audio(heard.samples, (heard.start_ns - start) * 1e-9)
         for frame in range(int((end - start) * 1e-9 * FPS) + 1):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from emo_core.evaluation.metrics import lag_ms, opening, pearson, slope
 from emo_core.evaluation.plots import pyplot
+from emo_core.files import whole_file
 from emo_core.rates import FPS, SAMPLE_RATE
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.render import Renderer
@@ -181,7 +182,7 @@ def _film(
     size = (2 * width, height + head)
     end = max(first.times_s[-1], second.times_s[-1])
     rate = SAMPLE_RATE if len(sound) else None
-    with VideoWriter(path, size, FPS, rate) as writer:
+    with whole_file(path) as part, VideoWriter(part, size, FPS, rate) as writer:
         if len(sound):
             writer.add_audio(sound[: round((end + 1 / FPS) * SAMPLE_RATE)])
         for frame in range(int(end * FPS) + 1):
