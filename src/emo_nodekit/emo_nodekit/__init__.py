@@ -6,10 +6,14 @@ keeps pictures to 2**26 pixels: OpenCV would make 3 GB of a few bytes that claim
 """
 
 import os
+import sys
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**26))
+# Messages want one function of their generator's package, which would import a parser, too: it
+# does without where it cannot. A tenth of what a node's process costs until it runs.
+sys.modules.setdefault("rosidl_generator_py.generate_py_impl", None)
 
 #: Exit status of a process that no restart can mend (a missing model, a wrong parameter).
 HOPELESS = 2
