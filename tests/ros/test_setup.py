@@ -383,3 +383,24 @@ def test_every_wheel_is_pinned_and_none_fights_with_the_base() -> None:
     ros, base = pins("ros"), pins("base")
     assert ros["ros-rclpy"] == "7.1.6"
     assert not ros.keys() & base.keys()
+
+
+STARTED_AGAIN = """
+import os, sys
+from pathlib import Path
+from emo import ros_setup
+from emo.cli import quiet_native
+
+ros_setup.ensure_ros = lambda *given: {**os.environ, "LD_LIBRARY_PATH": "/ros/lib"}
+quiet_native()
+ros_setup.enter_ros(None, Path(sys.prefix))
+print(f"with {os.environ['LD_LIBRARY_PATH']}", file=sys.stderr)
+"""
+
+
+def test_errors_are_seen_after_the_process_was_started_again() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED_AGAIN], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "with /ros/lib\n")

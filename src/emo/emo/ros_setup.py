@@ -90,6 +90,7 @@ def enter_ros(root: Path | None, venv: Path, apart: bool = True) -> None:
     if lacks:
         sys.stdout.flush()
         sys.stderr.flush()
+        os.dup2(sys.stderr.fileno(), 2)  # `emo.cli.quiet_native` may have turned it away
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
