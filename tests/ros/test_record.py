@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,12 @@ from waiting import until
 from emo import consumed, replay
 from emo.composed import Composed
 from emo.graph import build_graph, kept_files
+from emo.latency import summarize
 from emo.options import GraphOptions
 from emo.outcome import Outcome, outcome
 from emo_core.audio.sources import load_audio
 from emo_core.bag import Bag, BagWriter, Limits, Topic, complete
+from emo_core.bag.repair import repair
 from emo_core.errors import EmoError
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.portable import is_same
@@ -84,12 +86,17 @@ def write_wav(path: Path, samples: np.ndarray) -> Path:
 
 
 @pytest.fixture(scope="module")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> Bag:
-    """Two seconds of a real sentence, recorded."""
-    folder = tmp_path_factory.mktemp("speech")
-    path = write_wav(folder / "short.wav", load_audio(HELLO)[:32_500])
+def sentence(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of a real sentence."""
+    return write_wav(tmp_path_factory.mktemp("wav") / "short.wav", load_audio(HELLO)[:32_500])
+
+
+@pytest.fixture(scope="module")
+def speech(sentence: Path, tmp_path_factory: pytest.TempPathFactory) -> Bag:
+    """The sentence, recorded."""
+    bag = tmp_path_factory.mktemp("speech") / "bag"
     options = GraphOptions(
-        source="file", speech=str(path), view=False, record=True, bag=str(folder / "bag")
+        source="file", speech=str(sentence), view=False, record=True, bag=str(bag)
     )
     return record(options)
 
@@ -261,25 +268,32 @@ def test_what_cannot_be_replayed_is_one_line(speech: Bag, tmp_path: Path) -> Non
 # -- the recorder as a process
 
 
-class Talker(Node):
-    """Publishes numbers, and hears what the recorder complains of."""
+class Ear(Node):
+    """Hears what the recorder complains of."""
 
-    def __init__(self) -> None:
-        super().__init__("talker")
-        self.publisher = self.create_publisher(String, "numbers", 100)
-        self.sent = 0
+    def __init__(self, name: str = "ear") -> None:
+        super().__init__(name)
         self.errors: list[str] = []
-        self.create_timer(0.005, self._say)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-
-    def _say(self) -> None:
-        self.publisher.publish(String(data=f"{self.sent} " + 2000 * "x"))
-        self.sent += 1
 
     def _on_diagnostics(self, message: Any) -> None:
         for status in message.status:
             if status.name == "recorder" and status.level == DiagnosticStatus.ERROR:
                 self.errors.append(status.message)
+
+
+class Talker(Ear):
+    """Publishes numbers."""
+
+    def __init__(self) -> None:
+        super().__init__("talker")
+        self.publisher = self.create_publisher(String, "numbers", 100)
+        self.sent = 0
+        self.create_timer(0.005, self._say)
+
+    def _say(self) -> None:
+        self.publisher.publish(String(data=f"{self.sent} " + 2000 * "x"))
+        self.sent += 1
 
 
 @pytest.fixture
@@ -289,13 +303,15 @@ def talker() -> Iterator[Talker]:
         yield node
 
 
-def recorder(folder: Path, prelude: str = "", **parameters: object) -> subprocess.Popen[str]:
-    """The recorder as the supervisor starts it."""
+def recorder(
+    folder: Path, prelude: str = "", within: Sequence[str] = (), **parameters: object
+) -> subprocess.Popen[str]:
+    """The recorder as the supervisor starts it; `within`: a command that runs another."""
     values = {"path": str(folder), "free_mb": 0, **parameters}
     arguments = [text for name, value in values.items() for text in ("-p", f"{name}:={value}")]
     code = f"import sys\n{prelude}\nfrom emo_recorder.recorder import main\nsys.exit(main())"
     return subprocess.Popen(
-        [sys.executable, "-c", code, "--ros-args", *arguments],
+        [*within, sys.executable, "-c", code, "--ros-args", *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -345,6 +361,51 @@ def test_a_full_disk_stops_the_recording_and_nothing_else(talker: Talker, tmp_pa
     assert process.returncode == 0 and "Traceback" not in text
     assert len(numbers(Bag(tmp_path / "bag"))) > 50
     assert not complete(tmp_path / "bag")
+
+
+def small_disk(place: Path, kilobytes: int) -> list[str]:
+    """A command that runs another with a disk of its own at `place`, which nobody else sees."""
+    script = f'mount -t tmpfs -o size={kilobytes}k none "$0" && exec "$@"'
+    mine = ["unshare", "--user", "--map-root-user", "--mount"]
+    return [*mine, "sh", "-c", script, str(place)]
+
+
+def test_a_disk_that_fills_up_under_the_graph_costs_no_frame(
+    sentence: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    within = small_disk(place, 300)
+    if shutil.which("unshare") is None or subprocess.run([*within, "true"], check=False).returncode:
+        pytest.skip("no disk of its own can be mounted here")
+    options = GraphOptions(
+        source="file", speech=str(sentence), view=False, record=True, out=str(tmp_path / "out")
+    )
+    graph = [entry for entry in build_graph(options) if entry.executable != "recorder"]
+    ends, ear = Ends(), Ear()
+    process = recorder(place / "bag", within=within)
+    try:
+        with spinning(ends, ear), Composed(graph):
+            until(lambda: ends.ended == {"lipsync"} and ear.errors)
+            said = len(ear.errors)
+            until(lambda: len(ear.errors) > said)  # it stays one
+            left = Path(f"/proc/{process.pid}/root{place}/bag")
+            bag = Bag(left)
+            assert not complete(left)
+            assert len(bag.log_ns["/audio"]) > 5
+            kept = repair(bag, tmp_path / "whole")
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, text = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert len(set(ear.errors)) == 1, "one clear error"
+    assert "cannot write" in ear.errors[0] and "No space left" in ear.errors[0]
+    assert text.count("recording stopped") == 1 and "Traceback" not in text, "and once in the log"
+    figures = summarize(tmp_path / "out" / "latency.csv", ["lipsync"])["lipsync"]
+    assert (figures["frames"], figures["written"], figures["dropped"]) == (51, 51, 0)
+    assert complete(tmp_path / "whole")
+    assert len(list(Bag(tmp_path / "whole").messages())) == kept
 
 
 HUMBLE = "import emo_recorder.recorder as module\nmodule.TOLD_ABOUT = False"

@@ -41,6 +41,9 @@ PARAMETERS = (
     ),
 )
 
+#: A model that takes over is further on than the one before by less than this.
+CATCH_UP_NS = 1_000_000_000
+
 
 class Audio2LandmarkNode(Node):
     """Subscribes `speech_features`, publishes `lipsync/landmarks` (478 points, metric mm)."""
@@ -102,13 +105,17 @@ class Audio2LandmarkNode(Node):
     ) -> None:
         start = frame * FRAME
         total = source.total_samples
-        if self._ended or (total and start >= total):
+        if total and (self._ended or start >= total):
             return
         self._ended = bool(total) and start + FRAME >= total
         lookahead = round(self._stream.model.lookahead_ms * SAMPLE_RATE / 1000)  # samples
         shown_ns = nanoseconds(source.header.stamp) - (newest - start) * NS_PER_SAMPLE
-        # A model that takes over and looks less far ahead catches up: stamps never go back.
-        stamp_ns = self._stamp_ns = max(shown_ns + lookahead * NS_PER_SAMPLE, self._stamp_ns)
+        # A model that takes over and looks less far ahead catches up: stamps do not go back, unless
+        # the clock did.
+        stamp_ns = shown_ns + lookahead * NS_PER_SAMPLE
+        if 0 < self._stamp_ns - stamp_ns < CATCH_UP_NS:
+            stamp_ns = self._stamp_ns
+        self._stamp_ns = stamp_ns
         now = self._kit.now()
         message = FaceLandmarks(
             header=Header(stamp=stamp(stamp_ns), frame_id="metric_face"),

@@ -35,6 +35,8 @@ PARAMETERS = (
 
 #: Images that come later than they should; a clock that goes back further begins a new stream, ns.
 _LATE_NS = 1_000_000_000
+#: What seconds as a float tell apart, even of a stream that began at time 0.
+_NEWER_NS = 1_000
 
 
 class FaceTrackingNode(Node):
@@ -73,21 +75,22 @@ class FaceTrackingNode(Node):
         """A new stream; the last one's gaze is at rest only where its end was told."""
         self._tracker.reset()
         (self._person.reset if eyes_rest else self._person.restart)()
-        self._start_ns = self._last_ns = -1
+        self._start_ns: int | None = None
+        self._last_ns = 0
         self._number = 0
 
     def _on_picture(self, image: Image | None, header: Header, step: int) -> None:
         stamp_ns = nanoseconds(header.stamp)
-        if self._start_ns >= 0 and stamp_ns <= self._last_ns - _LATE_NS:
+        if self._start_ns is not None and stamp_ns <= self._last_ns - _LATE_NS:
             self._kit.health.fault("restarts", "face_tracking: the images' time went back")
             self._begin(eyes_rest=False)
         if image is None:
             self._publish(header, self._number + 1, None)
             self._begin()
             return
-        if self._start_ns < 0:
+        if self._start_ns is None:
             self._start_ns = stamp_ns
-        elif stamp_ns <= self._last_ns:
+        elif stamp_ns < self._last_ns + _NEWER_NS:
             raise BadMessageError("an image that is no newer than the last one")
         else:
             self._number += step

@@ -15,7 +15,7 @@ from emo_microphone.capture import Capture
 from emo_microphone.recording import Recording
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
-from emo_nodekit.messages import floats, nanoseconds, stamp
+from emo_nodekit.messages import audio_samples, floats, nanoseconds, stamp
 from emo_nodekit.pacing import WAITING, Pacer, wait_for_graph
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.running import run
@@ -95,8 +95,9 @@ class MicrophoneNode(Node):
             self._publish(block.first_sample, block.samples, stamp_ns, 0)
 
     def _relay(self, message: AudioChunk) -> None:
-        self._publisher.publish(message)
         age = self._kit.now() - nanoseconds(message.header.stamp)
+        audio_samples(message, SAMPLE_RATE)  # what nobody could use stays outside
+        self._publisher.publish(message)
         self._kit.health.done(age * 1e-6)
 
     def _publish(

@@ -23,6 +23,8 @@ WINDOW = 25
 TOLERATED_NS, URGENT_NS = 3_000_000, 40_000_000
 #: Planned chunks that are kept for a sound card that does not take them.
 MOST_CHUNKS = 500
+#: A chunk that is due only so much later was planned by a clock that was set since: nobody waits.
+FAR_NS = 5_000_000_000
 #: Below this peak amplitude (-50 dBFS) nobody hears a cut.
 SILENCE = 0.003
 
@@ -109,6 +111,8 @@ class Playout:
                 silent = len(chunk.samples) == 0 or float(np.abs(chunk.samples).max()) < SILENCE
                 bound = TOLERATED_NS if silent or not self._playing else URGENT_NS
                 samples = chunk.samples
+                if early > FAR_NS:
+                    continue
                 if early > bound:
                     wait = round(early / self._ns)
                     if wait >= count - filled:

@@ -18,6 +18,10 @@ _PERIOD_S = 1.0
 _MEMORY_S = 5.0
 #: A kind of fault is logged not more often.
 _LOG_S = 1.0
+#: Longer texts are cut: they may hold what came in a message.
+_LETTERS = 300
+#: A stream whose numbers go further ahead did not lose what is between: it is another, or damaged.
+_FAR = 100_000
 
 
 class Health:
@@ -86,12 +90,15 @@ class Health:
         """Frame `number` of a stream arrived: those that should have come before it are lost."""
         last = self._frames.get(stream)
         self._frames[stream] = number
-        if last is not None and number > last + 1:
+        if last is not None and number - last > _FAR:
+            self.fault("jumps", f"from frame {last} to frame {number}")
+        elif last is not None and number > last + 1:
             missing = number - last - 1
             self.fault("dropped", f"{missing} frames before frame {number} are missing", missing)
 
     def fault(self, kind: str, text: str, count: int = 1) -> None:
         """Something went wrong `count` times: counted, logged (a kind once a second)."""
+        text = text if len(text) <= _LETTERS else f"{text[:_LETTERS]}..."
         self._faults[kind] = self._faults.get(kind, 0) + count
         now = time.monotonic()
         self._last_fault = (text, now)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.time import Time
 
 from emo_nodekit.kit import Kit
 from emo_nodekit.parameters import Parameter
@@ -17,6 +19,10 @@ TIGHT_NS = 50_000
 #: stamps keep the even steps of what they stamp.
 SET_NS = 1_000_000
 _ATTEMPTS = 5
+#: Simulated time that goes back, or on by so much at once, was set (a bag that begins again).
+JUMP_NS = 5_000_000_000
+#: A clock that is back by so much between two stamps was set: one that runs slowly is not.
+SET_BACK_NS = 500_000_000
 #: Subscriptions that just appeared need a moment until all publishers know them: at least so long,
 #: and longer where the machine was so busy that they took long to appear (as a share of that).
 SETTLE_S, SETTLE_SHARE = 0.3, 0.2
@@ -32,7 +38,8 @@ class Pacer:
     """A time line that starts at 0 with `start()`.
 
     Stamps are ROS time. The difference to the monotonic clock is looked at for each stamp, so that
-    a clock which is set in mid-run moves them and never the pace.
+    a clock which is set in mid-run moves them and never the pace. So does simulated time that
+    jumps.
     """
 
     def __init__(self, node: Node) -> None:
@@ -41,6 +48,20 @@ class Pacer:
         self._stop = threading.Event()
         self._origin = 0
         self._offset: int | None = None
+        self._ticked = threading.Condition()
+        if self._simulated:
+            each = JumpThreshold(
+                min_forward=Duration(nanoseconds=1), min_backward=Duration(nanoseconds=-1)
+            )
+            self._jumps = self._clock.create_jump_callback(each, post_callback=self._on_tick)
+
+    def _on_tick(self, jump: TimeJump) -> None:
+        """Simulated time goes on, or jumps."""
+        delta_ns = jump.delta.nanoseconds
+        with self._ticked:
+            if not 0 <= delta_ns < JUMP_NS:
+                self._origin += delta_ns
+            self._ticked.notify_all()
 
     def start(self) -> None:
         """Now is 0."""
@@ -66,8 +87,8 @@ class Pacer:
         """Wait until `due_ns` after the start; False if stopped meanwhile."""
         while (left := self._origin + due_ns - self._now()) > 0 and not self.stopped:
             if self._simulated:
-                until = self._now() + min(left, 50_000_000)
-                self._clock.sleep_until(Time(nanoseconds=until, clock_type=self._clock.clock_type))
+                with self._ticked:
+                    self._ticked.wait(0.1)
             else:
                 time.sleep(min(left * 1e-9, 0.1))  # wakes within 0.1 ms, which an Event does not
         return not self.stopped
@@ -91,6 +112,35 @@ class Pacer:
                 break
         assert self._offset is not None  # the first attempt sets it
         return self._offset + self._origin + due_ns
+
+
+class Timeline:
+    """Stamps of ROS time on a line that no set clock breaks, for who keeps a past of its own.
+
+    Args:
+        now: ROS time, ns.
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self._ahead = self._before = now() - time.monotonic_ns()  # now, and before it was set
+        self._set_ns = self._set_before_ns = 0  # what all the settings together come to
+
+    def place(self, stamp_ns: int) -> int:
+        """A stamp, ns -> where it is on the line, ns; right after the clock was set, too."""
+        steady = time.monotonic_ns()
+        ahead = self._now() - steady
+        step = ahead - self._ahead
+        if not -SET_BACK_NS < step < JUMP_NS:
+            self._before, self._set_before_ns = self._ahead, self._set_ns
+            self._set_ns += step
+        self._ahead = ahead
+        older = abs(stamp_ns - self._before - steady) < abs(stamp_ns - ahead - steady)
+        return stamp_ns - (self._set_before_ns if older else self._set_ns)
+
+    def stamp(self, placed_ns: int) -> int:
+        """The way back: what the clock said, or would say now, of a place on the line."""
+        return placed_ns + self._set_ns
 
 
 def wait_for_graph(node: Node, kit: Kit, pacer: Pacer) -> bool:

@@ -50,7 +50,8 @@ class PredictiveModelNode(Node):
     def _begin(self) -> None:
         """A new stream."""
         self._foresight.reset()
-        self._start_ns, self._last_ns = -1, -1
+        self._start_ns: int | None = None
+        self._last_ns = 0
 
     def _on_landmarks(self, source: FaceLandmarks) -> None:
         self._kit.health.follow(source.frame)
@@ -61,7 +62,7 @@ class PredictiveModelNode(Node):
         stamp_ns = nanoseconds(source.header.stamp)
         if source.frame == 0 or stamp_ns < self._last_ns:
             self._begin()
-        if self._start_ns < 0:
+        if self._start_ns is None:
             self._start_ns = stamp_ns
         self._last_ns = stamp_ns
         time_s = (stamp_ns - self._start_ns) * 1e-9

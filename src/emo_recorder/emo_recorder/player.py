@@ -13,7 +13,7 @@ from emo_core.bag import Bag, Raw
 from emo_core.errors import EmoError
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
-from emo_nodekit.messages import nanoseconds, stamp
+from emo_nodekit.messages import BadMessageError, nanoseconds, stamp
 from emo_nodekit.pacing import WAITING, Pacer, wait_for_graph
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.running import run
@@ -59,7 +59,7 @@ class PlayerNode(Node):
     def _run(self) -> None:
         try:
             self._play()
-        except EmoError as error:
+        except (EmoError, BadMessageError) as error:
             self._kit.health.error = str(error)
             self.get_logger().error(str(error))
 

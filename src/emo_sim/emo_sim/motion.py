@@ -13,8 +13,11 @@ from emo_core.robot.description import RobotDescription
 
 #: Memory of the past.
 KEPT_NS = 60_000_000_000
-#: A motor not heard of for so long, while others are, is not waited for.
+#: A motor not heard of for so long, while others are, is not waited for; and what is older by so
+#: much than what was told before begins anew.
 GONE_NS = 1_000_000_000
+#: No servo is further from where its commands can be.
+FURTHEST = 1.0
 
 
 class Motion:
@@ -38,9 +41,12 @@ class Motion:
         with self._lock:
             for motor, angle in known.items():
                 past = self._past.setdefault(motor, deque())
-                if past and time_ns <= past[-1][0]:
+                if past and past[-1][0] - GONE_NS <= time_ns <= past[-1][0]:
                     continue
-                past.append((time_ns, (angle - self._low[motor]) / self._span[motor]))
+                if past and time_ns < past[-1][0]:
+                    past.clear()
+                position = (angle - self._low[motor]) / self._span[motor]
+                past.append((time_ns, min(max(position, -FURTHEST), 1.0 + FURTHEST)))
                 while past[0][0] < time_ns - KEPT_NS:
                     past.popleft()
 

@@ -21,12 +21,13 @@ from emo_nodekit import qos
 from emo_nodekit.joints import joint_angles
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import audio_samples, nanoseconds
+from emo_nodekit.pacing import Timeline
 from emo_nodekit.parameters import ROBOT, Parameter, Value
 from emo_nodekit.pictures import rendered
 from emo_nodekit.records import unused
 from emo_nodekit.running import PATIENT, run
 from emo_sim.film import PERIOD_NS, Film
-from emo_sim.motion import Motion
+from emo_sim.motion import GONE_NS, Motion
 from emo_sim.web import Web
 
 PARAMETERS = (
@@ -56,6 +57,7 @@ class RobotViewNode(Node):
         self._kit = Kit(self, PARAMETERS)
         description = RobotDescription.load(self._kit.text("robot"))
         self._motion = Motion(description)
+        self._line = Timeline(self._kit.now)
         self._renderer = Renderer(description)
         first = self._renderer(description.neutral)
         size = (first.shape[1], first.shape[0])
@@ -85,17 +87,18 @@ class RobotViewNode(Node):
             self._web.close()
 
     def _on_joints(self, message: JointState) -> None:
-        self._motion.add(nanoseconds(message.header.stamp), joint_angles(message))
+        time_ns = self._line.place(nanoseconds(message.header.stamp))
+        self._motion.add(time_ns, joint_angles(message))
 
     def _on_audio(self, message: AudioChunk) -> None:
         samples = audio_samples(message, SAMPLE_RATE)
         if self._film is not None:  # else nobody takes it out
-            self._sound.put((samples, nanoseconds(message.header.stamp)))
+            self._sound.put((samples, self._line.place(nanoseconds(message.header.stamp))))
 
     def _on_gaze(self, message: Gaze) -> None:
         """There is one for every image: with the first the film begins, sound or not."""
         if self._image_ns is None:
-            self._image_ns = nanoseconds(message.header.stamp)
+            self._image_ns = self._line.place(nanoseconds(message.header.stamp))
 
     def _draw(self, time_ns: int) -> np.ndarray:
         return self._renderer(self._motion.at(time_ns))
@@ -133,11 +136,12 @@ class RobotViewNode(Node):
                 self._film.begin(self._image_ns)
             if self._film.next_ns is not None:
                 return self._film.advance(known) if known is not None else None
-        if known is None or known < shown_ns + PERIOD_NS:
+        if known is None or shown_ns - GONE_NS < known < shown_ns + PERIOD_NS:
             return None
         return self._draw(known), known
 
-    def _show(self, picture: np.ndarray, time_ns: int) -> None:
+    def _show(self, picture: np.ndarray, placed_ns: int) -> None:
+        time_ns = self._line.stamp(placed_ns)
         if self._web is not None:
             self._web.show(picture)
         if self._publisher.get_subscription_count():

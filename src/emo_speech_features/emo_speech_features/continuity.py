@@ -19,8 +19,8 @@ class Piece:
     Attributes:
         samples: (n,) that continue the stream without a hole.
         restart: None, or the index of samples[0] in the stream where everything begins anew.
-        fault: what was wrong ("" if nothing), and how many samples it concerns.
-        count: samples missing or repeated.
+        fault: what was wrong ("" if nothing).
+        count: samples missing or repeated, or how many its number went back.
     """
 
     samples: Samples
@@ -31,6 +31,8 @@ class Piece:
 
 class Continuity:
     """Small gaps become silence; longer ones start the stream anew, on a landmark frame's boundary.
+
+    So does a stream whose numbers go back by more than that: no chunk comes so late.
 
     Args:
         max_gap: longest gap in samples that is filled.
@@ -49,6 +51,8 @@ class Continuity:
         missing = first - self._next
         if missing > self._max_gap:
             return self._restart(first, samples, "gap", missing)
+        if missing < -self._max_gap - len(samples):
+            return self._restart(first, samples, "back", -missing)
         if missing > 0:
             self._next = end
             filled = np.concatenate([np.zeros(missing, np.float32), samples])

@@ -76,15 +76,16 @@ class SpeechFeaturesNode(Node):
             self._kit.health.fault("gaps", f"audio: {seconds:.3f} s missing")
         elif piece.fault == "repeated" and piece.count:
             self._kit.health.fault("repeated", f"audio: {piece.count} samples came twice")
+        elif piece.fault == "back":
+            self._kit.health.fault("restarts", f"audio: back to sample {message.first_sample}")
         if piece.restart is not None:
             self._reset(piece.restart)
-            self._total = 0
-        self._total = message.total_samples or self._total
+        self._total = message.total_samples
         end_ns = nanoseconds(message.header.stamp)
         end = message.first_sample + len(samples)
         fed = piece.samples
         if message.end_of_stream:
-            self._total = self._total or end
+            self._total = min(self._total, end) or end
             left = self._total + round(FLUSH_S * SAMPLE_RATE) - end
             fed = np.concatenate([fed, np.zeros(max(left, 0), np.float32)])
         self._publish(self._features(fed), end, end_ns, message.end_of_stream)
