@@ -19,13 +19,11 @@ torch = pytest.importorskip("torch", reason="TRAINING LEFT OUT: ./emo test --tra
 from emo_core.training.predictive import (  # noqa: E402
     PredictiveConfig,
     PredictiveNet,
-    Windows,
     came_true,
     export_predictive,
-    filmed,
-    mirror,
     train_predictive,
 )
+from emo_core.training.predictive_data import Windows, filmed, mirror  # noqa: E402
 
 SMALL = replace(
     PredictiveConfig(), composed=120, composed_on_talk=10, people=10, hidden=32, shapes=16,
