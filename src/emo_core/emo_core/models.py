@@ -1,4 +1,4 @@
-"""Model folders: `config.json` beside `model.onnx`, read strictly, run on one thread.
+"""Model folders: `config.json` beside `model.onnx`, read strictly.
 
 `config.json` holds `schema`, `kind`, the facts a reader checks, and `sha256` of every file.
 """
@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from emo_core.errors import EmoError
+from emo_core.inference import open_session
 
 MODEL_SCHEMA = 1
 
@@ -33,10 +32,10 @@ def load_model(
         remedy: what to do when the model is of no use: ends every message.
 
     Returns:
-        config, ONNX Runtime session (single-threaded and so repeatable).
+        config, ONNX Runtime session (see `inference`).
 
     Raises:
-        EmoError: missing, damaged, or not what is expected.
+        EmoError: missing, damaged, not what is expected, or EMO_INFERENCE wants what is not here.
     """
     config = read_config(folder, remedy)
     for key, value in {"schema": MODEL_SCHEMA, **expected}.items():
@@ -54,11 +53,8 @@ def load_model(
     path = folder / "model.onnx"
     if not path.is_file():
         raise EmoError(f"{path}: missing. {remedy}")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = open_session(path)
     except (RuntimeError, ValueError) as error:  # ONNX Runtime's errors derive from these
         raise EmoError(f"{path}: not a model ({str(error).splitlines()[0]}). {remedy}") from None
     return config, session

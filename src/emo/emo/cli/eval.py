@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from emo.cli import add_json, add_robot, eval_inverse, eval_mimic, quiet_native
+from emo.cli import add_json, add_robot, eval_inverse, eval_mimic, eval_precision, quiet_native
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Lipsync, apc, skew, predictive, inverse, mimic: each with what it is measured on."""
+    """Lipsync, apc, skew, predictive, inverse, mimic, precision: with what each is measured on."""
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     lipsync = what.add_parser(
         "lipsync",
@@ -104,7 +104,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "plain mimicry the robot is.",
     )
     eval_mimic.add_arguments(mimic)
-    for command in (lipsync, apc, skew, predictive, inverse, mimic):
+    precision = what.add_parser(
+        "precision",
+        help="half precision, and TensorRT where there is one, against the CPU in full",
+        description="Every network on the same speech, frame by frame: how far its answers are "
+        "from those of the CPU in full, and how long a frame takes. Half precision is emulated; "
+        "where ONNX Runtime has TensorRT, that is measured, too, in full and in half.",
+    )
+    eval_precision.add_arguments(precision)
+    for command in (lipsync, apc, skew, predictive, inverse, mimic, precision):
         add_json(command)
         # Also after WHAT, where it is typed; without a default, which would undo the one before.
         command.add_argument(
@@ -123,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
         "predictive": _predictive,
         "inverse": eval_inverse.run,
         "mimic": lambda args: eval_mimic.run(args, _progress),
+        "precision": eval_precision.run,
     }
     return commands[args.what](args)
 
