@@ -49,9 +49,7 @@ class Health:
             _PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self._at_once = node.create_guard_condition(self._report)
-        times, _, how = os.environ.get(CRASHES, "").partition(":")
-        if times.isdecimal():
-            self.fault("crashes", f"its process ended ({how}) and was started again", int(times))
+        self._untold = os.environ.get(CRASHES, "")
 
     @property
     def error(self) -> str:
@@ -108,6 +106,10 @@ class Health:
             self._node.get_logger().warning(text)
 
     def _report(self) -> None:
+        if self._untold:  # not before: a busy machine takes long to come so far
+            times, _, how = self._untold.partition(":")
+            self._untold = ""
+            self.fault("crashes", f"its process ended ({how}) and was started again", int(times))
         now = time.monotonic()
         rate = self._done / max(now - self._since, 1e-3)
         recent = now - self._last_fault[1] < _MEMORY_S
