@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
-from emo_core.face.topology import ROBOT_LANDMARKS
+from emo_core.face.topology import EYES, ROBOT_LANDMARKS
 from emo_core.mimic.action_units import UNITS, action_units
 from emo_core.mimic.composition import Composition, minimum_jerk, perform
 from emo_core.mimic.predictive import NAME, PredictiveModel, Predictor
@@ -69,6 +69,15 @@ def test_sure_goes_ahead_smoothly_and_comes_back_smoothly() -> None:
     assert back[-1] == pytest.approx(0.0, abs=0.01)
     untouched = np.setdiff1d(np.arange(478), ROBOT_LANDMARKS)
     assert np.array_equal(sure.feed(FACE).landmarks[untouched], FACE[untouched])
+
+
+def test_lids_are_as_the_person_has_them_however_sure_the_model_is() -> None:
+    sure = predictor(Stub(ahead=4.0, confidence=1.0))
+    for face in walk(30):
+        answer = sure.feed(face)
+        assert np.array_equal(answer.landmarks[EYES], face[EYES])
+    others = np.setdiff1d(ROBOT_LANDMARKS, EYES)
+    assert (answer.landmarks - face)[others, :2] == pytest.approx(4.0, abs=0.01)
 
 
 def test_one_frame_of_confidence_moves_nothing() -> None:

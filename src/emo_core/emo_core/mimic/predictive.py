@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
 from emo_core.face.topology import NUM_LANDMARKS, ROBOT_LANDMARKS
-from emo_core.mimic.expressions import INPUT_FRAMES, robot_xy
+from emo_core.mimic.expressions import INPUT_FRAMES, REGIONS, robot_xy
 from emo_core.models import load_model
 from emo_core.paths import models_dir
 from emo_core.rates import FPS
@@ -43,6 +43,10 @@ SMOOTHING_S = 0.03
 #: Frames further apart than this have no common motion, s: the window begins again.
 MAX_GAP_S = 0.15
 _STEP_S = 1.0 / FPS
+#: What goes ahead, (113, 1): all but the lids. They mostly blink, which is over before it is
+#: foreseen, and beside a talking mouth the model foresees blinks that never come.
+_GOES_AHEAD = np.ones((POINTS, 1))
+_GOES_AHEAD[REGIONS["eyes"]] = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ class Predictor:
     """A stream of faces in, for each the face the robot should show; deterministic, no clock.
 
     While the model is unsure the answer is the face as it is: plain mimicry. As it gets sure, the
-    answer goes ahead to the coming expression, and back without a step when it proves wrong.
+    answer goes ahead to the coming expression, and back without a step when it proves wrong. The
+    lids are always the face's own.
 
     Args:
         model: see `PredictiveModel.load`.
@@ -155,7 +160,7 @@ class Predictor:
         window = self._window() if follow else None
         if window is not None:
             ahead, sureness, seconds = self._model(window[None] - self._static)
-            self._foreseen = ahead[0].astype(np.float64)
+            self._foreseen = _GOES_AHEAD * ahead[0]
             confidence, self._seconds = float(sureness[0]), float(seconds[0])
         low, high = self._thresholds
         sure = min(confidence, self._last_confidence)  # one frame alone may be the tracker's slip
