@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -11,9 +12,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,14 @@ from waiting import until
 from emo import ros_domain
 from emo.cli import stop
 from emo_core.errors import EmoError
-from emo_core.robot.bus import fake_class
+from emo_core.robot.bus import fake_class, make_bus
 from emo_core.robot.buses.fake import FakeLine, FakeServos
-from emo_core.robot.description import RobotDescription
+from emo_core.robot.description import BusDescription, RobotDescription
+from emo_motor_drivers import last_resort
+from emo_motor_drivers.claim import Claim
+from emo_motor_drivers.claimed import Owner, Record, mark, marks, records
 from emo_motor_drivers.door import Answer, Door, knock
+from emo_motor_drivers.head import Head
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -392,3 +397,145 @@ def test_drivers_that_hang_are_ended_and_the_servos_let_go(rig: Rig, tmp_path: P
     assert (done.returncode, done.stderr) == (0, "")
     until(lambda: rig.torque().all() and rig.moving())
     assert rig.said == ""
+
+
+@pytest.fixture
+def shell(
+    emo: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    """`./emo stop` in this process, of a machine whose temporary folder is `tmp_path`."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "setpriority", lambda *_: None)
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    monkeypatch.delenv(stop.SAID, raising=False)
+    return partial(emo, "stop")
+
+
+def left_with_torque(rig: Rig) -> RobotDescription:
+    """What drivers leave that were killed: servos that hold, a claim that nobody ended."""
+    robot = RobotDescription.load(rig.file)
+    claim = Claim(robot, Owner(60, "left"))
+    bus = make_bus(robot)
+    bus.open()
+    bus.torque(True)
+    bus.close()
+    claim.release(limp=False)
+    assert rig.torque().all()
+    return robot
+
+
+@pytest.mark.parametrize("rig", ["lx"], indirect=True)
+def test_servos_whose_drivers_were_killed_are_let_go(rig: Rig, shell: Callable[..., Any]) -> None:
+    robot = left_with_torque(rig)
+    for _ in range(2):  # as often as one likes
+        assert shell().status == 0
+        assert not rig.torque().any()
+    claim = Claim(robot, Owner())
+    assert "by ./emo stop" in claim.marked
+    claim.release()
+    done = shell("--release")
+    assert done.status == 0 and "released" in done.out
+    assert not Claim(robot).marked
+    assert not records() and not marks()
+
+
+@pytest.mark.parametrize("rig", ["lx"], indirect=True)
+def test_a_robot_that_nobody_is_known_to_drive_is_let_go_by_name(
+    rig: Rig, shell: Callable[..., Any]
+) -> None:
+    left_with_torque(rig)
+    records()[0].remove()
+    done = shell("--robot", rig.file)
+    assert done.status == 0 and "torque off (confirmed for 11 motors)" in done.out
+    assert not rig.torque().any()
+    assert "servos are simulated" in shell("--robot", "sim").error_line
+
+
+@pytest.mark.parametrize("rig", ["lx"], indirect=True)
+def test_servos_that_cannot_be_let_go_are_an_error(rig: Rig, shell: Callable[..., Any]) -> None:
+    robot = left_with_torque(rig)
+    with rig.line.lock:
+        rig.line.device.servos.silent.add(robot.names.index("jaw"))
+    assert "torque off, but jaw did not answer" in shell().error_line
+    rig.line.unplug()
+    assert "is not there" in shell().error_line
+
+
+@pytest.mark.parametrize("rig", ["lx"], indirect=True)
+def test_only_a_process_that_holds_the_claim_is_killed(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    robot = RobotDescription.load(rig.file)
+    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        record = Record.of(robot, Owner(60), bystander.pid)
+        assert last_resort.end(record) == ""  # nobody holds it
+        with contextlib.closing(record.lock.open("w")) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(EmoError, match="not to be seen from here"):
+                last_resort.end(record)  # somebody else does
+        assert bystander.poll() is None
+    finally:
+        bystander.communicate(b"\n")
+
+
+FAKES = ["lx", "maestro", "dynamixel", "feetech", "pca9685"]
+
+
+@pytest.mark.parametrize("kind", FAKES)
+def test_every_kind_of_servo_is_let_go(kind: str) -> None:
+    robot = RobotDescription.load(f"{kind}_fake")
+    with contextlib.closing(make_bus(robot)) as bus:
+        bus.open()
+        bus.torque(True)
+        bus.write(robot.neutral)
+        assert bus.holds().tolist() == [1.0] * len(robot.motors)
+        assert "torque off (confirmed for 11 motors)" in last_resort.limp(bus)
+        assert bus.holds().tolist() == [0.0] * len(robot.motors)
+
+
+# -- until the release -----------------------------------------------------------------------
+
+
+def test_an_estop_outlives_the_process_of_real_servos_but_not_that_of_simulated_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    simulated = RobotDescription.load("sim")
+    real = replace(simulated, bus=BusDescription("lx", str(tmp_path / "port")))
+    for robot, outlives in ((real, True), (simulated, False)):
+        first = Claim(robot, Owner(60))
+        assert not first.marked
+        first.mark()
+        first.release()
+        second = Claim(robot, Owner(60))
+        assert bool(second.marked) is outlives
+        assert not Claim(replace(robot, name="b", bus=BusDescription("sim")), Owner(61)).marked
+        second.unmark()
+        second.release()
+        assert not Claim(robot, Owner(60)).marked
+    killed = Claim(simulated, Owner(60))
+    killed.mark()
+    killed._file.close()  # type: ignore
+    assert Claim(simulated, Owner(60)).marked, "a supervisor starts it again"
+
+
+def test_a_head_that_finds_the_mark_moves_nothing_until_the_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    robot, owner = RobotDescription.load("sim"), Owner(60)
+    mark(Record.of(robot, owner, 0).place, "for a test")
+    head = Head(robot, owner=owner)
+    head.open("mouth")
+    head.activate("mouth")
+    assert head.estopped and "for a test" in head.trouble and "for a test" in head.news[0]
+    assert head.command({"jaw": 1.0}) is None and not head.torque_on
+    head.release()
+    assert head.torque_on and not head.trouble and not marks()
+    head.estop()
+    until(lambda: not head.torque_on)
+    assert len(marks()) == 1
+    head.close("mouth")
+    assert not marks() and not records()

@@ -27,6 +27,8 @@ from waiting import until
 from emo_core.errors import EmoError
 from emo_core.robot.bus import BusError, ServoBus, make_bus
 from emo_core.robot.description import RobotDescription
+from emo_motor_drivers import last_resort
+from emo_motor_drivers.claimed import Owner, Record
 from emo_motor_drivers.head import Head
 from emo_nodekit.joints import LISTEN, SEND
 from emo_sim.sim_robot import SimRobotNode
@@ -73,6 +75,33 @@ def drive(head: Head, seconds: float, goal: float) -> list[Any]:
         written.append(head.command(dict.fromkeys(head.description.names, goal)))
         time.sleep(0.04)
     return written
+
+
+def test_without_its_driver_it_is_let_go_from_elsewhere(
+    stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    file, shipped = tmp_path / "robot.yaml", RobotDescription.load("ros_sim").file
+    file.write_text(f"extends: {shipped}\nbus: {{kind: ros, port: away}}\n")
+    robot = RobotDescription.load(file)
+    sim = SimRobotNode(description=robot)
+    stack.enter_context(spinning(sim))
+    head = active(stack, robot)
+    drive(head, 0.3, 0.8)
+    assert sim._servos.holds().all()
+    head._bus.close()  # as when its process is killed: goals cease
+    said: list[str] = []
+
+    def let_go() -> bool:
+        try:
+            said.append(last_resort.let_go(Record.of(robot, Owner(60), pid=0)))
+        except EmoError:  # not discovered yet
+            return False
+        return True
+
+    until(let_go)
+    assert said == ["torque off (this bus cannot confirm it), all stand still"]
+    until(lambda: not sim._servos.holds().any())
 
 
 def test_it_goes_where_it_is_sent_and_says_so_in_radians(stack: ExitStack) -> None:

@@ -18,6 +18,7 @@ from emo_motor_drivers.claimed import (
     in_process,
     lock_path,
     mark,
+    place,
     unmark,
     why_stopped,
 )
@@ -47,6 +48,7 @@ class Claim:
     def __init__(self, description: RobotDescription, owner: Owner | None = None) -> None:
         self._file: BinaryIO | None = None
         self._path = lock_path(description, owner or Owner())
+        self._place = place(description, owner or Owner())
         self._in_process = in_process(description)
         self.positions: NDArray[np.float64] = np.full(len(description.motors), np.nan)
         device = description.bus.is_device
@@ -58,7 +60,7 @@ class Claim:
         if owner is not None and self._file is not None:
             self._record = Record.of(description, owner, os.getpid())
             self._record.write()
-        self.marked = why_stopped(self._path)
+        self.marked = why_stopped(self._place)
 
     def _lock(self, description: RobotDescription, needed: bool) -> None:
         try:
@@ -95,11 +97,11 @@ class Claim:
     def mark(self) -> None:
         """Let the e-stop outlive this process. Raises OSError."""
         if self._record is not None and not self.marked:
-            self.marked = mark(self._path, "as it was told")
+            self.marked = mark(self._place, "as it was told")
 
     def unmark(self) -> None:
         """The e-stop is released. Raises OSError."""
-        unmark(self._path)
+        unmark(self._place)
         self.marked = ""
 
     def release(self, limp: bool = True) -> None:
@@ -116,7 +118,7 @@ class Claim:
                 if limp or self._in_process:
                     self._record.remove()
                 if self._in_process:  # the servos go with this process
-                    unmark(self._path)
+                    unmark(self._place)
         fcntl.flock(self._file, fcntl.LOCK_UN)  # also that of the mapping, which lives on
         self._file.close()
         self._file = None

@@ -1,8 +1,9 @@
 """What a claim to a robot's servos leaves for other processes, and for the next one. No ROS.
 
-Files in the system's temporary folder, of one name for each robot: `.lock` is held by who drives
-it, and keeps the positions sent last; `.owner` says who that is, until the servos have no torque;
-`.estop` says why nobody may move them, until `./emo stop --release`.
+Files in the system's temporary folder: `.lock`, named by the device, is held by who drives it, and
+keeps the positions sent last. Named by the port as the robot's file has it, which a device that is
+plugged in again keeps: `.owner` says who drives it, until the servos have no torque; `.estop` says
+why nobody may move them, until `./emo stop --release`.
 """
 
 from __future__ import annotations
@@ -40,15 +41,28 @@ def in_process(description: RobotDescription) -> bool:
     return description.bus.kind == "sim" or description.bus.port == FAKE_PORT
 
 
-def lock_path(description: RobotDescription, owner: Owner) -> Path:
-    """The lock of a robot's servos: one for each port; for each place in ROS where that counts."""
+def place(description: RobotDescription, owner: Owner) -> Path:
+    """Where the files of a robot are, their suffix left out."""
     bus = description.bus
     if bus.is_device:
-        name = os.path.realpath(bus.port)
-    else:
-        place = f"{owner.domain}/{owner.namespace}"
-        name = f"{description.name}/{place}" if in_process(description) else f"{place}/{bus.port}"
-    return _folder() / f"emo-{os.getuid()}-{re.sub('/+', '-', name.strip('/'))}.lock"
+        return _stem(os.path.abspath(bus.port))
+    name = description.name if in_process(description) else bus.port
+    return _stem(f"{name}/{owner.domain}/{owner.namespace}")
+
+
+def lock_path(description: RobotDescription, owner: Owner) -> Path:
+    """The lock of a robot's servos: one for each device, whatever its name."""
+    bus = description.bus
+    stem = _stem(os.path.realpath(bus.port)) if bus.is_device else place(description, owner)
+    return _file(stem, "lock")
+
+
+def _stem(name: str) -> Path:
+    return _folder() / f"emo-{os.getuid()}-{re.sub('/+', '-', name.strip('/'))}"
+
+
+def _file(stem: Path, suffix: str) -> Path:
+    return stem.with_name(f"{stem.name}.{suffix}")
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,7 @@ class Record:
     """A claim whose process did not end it, as other processes find it.
 
     Attributes:
+        place: of its files, their suffix left out.
         lock: the file that its process holds.
         robot: its name.
         file: of its description.
@@ -64,6 +79,7 @@ class Record:
         owner: what that said of itself.
     """
 
+    place: Path
     lock: Path
     robot: str
     file: str
@@ -75,9 +91,9 @@ class Record:
     @classmethod
     def of(cls, description: RobotDescription, owner: Owner, pid: int) -> Record:
         """What the process `pid` is to leave."""
-        lock, file = lock_path(description, owner), str(Path(description.file).resolve())
-        bus = description.bus
-        return cls(lock, description.name, file, bus.kind, bus.port, pid, owner)
+        files = place(description, owner), lock_path(description, owner)
+        bus, file = description.bus, str(Path(description.file).resolve())
+        return cls(*files, description.name, file, bus.kind, bus.port, pid, owner)
 
     @property
     def who(self) -> str:
@@ -98,7 +114,7 @@ class Record:
 
     def at_port_of(self, description: RobotDescription) -> bool:
         """Whether that is where it was driven, by whichever user."""
-        return _place(lock_path(description, self.owner)) == _place(self.lock)
+        return _name(place(description, self.owner)) == _name(self.place)
 
     def holder(self) -> int | None:
         """The process that holds the claim; None if nobody does, or it cannot be seen from here.
@@ -119,27 +135,32 @@ class Record:
 
     def write(self) -> None:
         """Leave it for others, whole."""
-        _write(self.lock.with_suffix(".owner"), json.dumps({**asdict(self), "lock": ""}), self.lock)
+        values = {**asdict(self), "place": "", "lock": str(self.lock)}
+        _write(_file(self.place, "owner"), json.dumps(values), self.lock)
 
     def remove(self) -> None:
         """The servos have no torque. Raises OSError."""
-        self.lock.with_suffix(".owner").unlink(missing_ok=True)
+        _file(self.place, "owner").unlink(missing_ok=True)
 
 
 def records() -> list[Record]:
     """Claims of this machine that are held, or whose process ended without a word."""
     found = []
     for path in sorted(_folder().glob("emo-*.owner")):
-        with contextlib.suppress(OSError, ValueError, TypeError):  # just gone; of another version
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # gone; another version
             values = json.loads(path.read_text())
-            owner = Owner(**values.pop("owner"))
-            found.append(Record(**{**values, "lock": path.with_suffix(".lock"), "owner": owner}))
+            values |= {
+                "place": path.with_suffix(""),
+                "lock": Path(values["lock"]),
+                "owner": Owner(**values["owner"]),
+            }
+            found.append(Record(**values))
     return found
 
 
 def marks() -> list[Path]:
-    """Locks of the robots of this machine whose e-stop is set."""
-    return [path.with_suffix(".lock") for path in sorted(_folder().glob("emo-*.estop"))]
+    """`place` of the robots of this machine whose e-stop is set."""
+    return [path.with_suffix("") for path in sorted(_folder().glob("emo-*.estop"))]
 
 
 def is_held(lock: Path) -> bool:
@@ -156,38 +177,43 @@ def is_held(lock: Path) -> bool:
     return False
 
 
-def why_stopped(lock: Path) -> str:
+def why_stopped(stem: Path) -> str:
     """Why the e-stop of a robot is set; "" if it is not."""
     try:
-        return lock.with_suffix(".estop").read_text().strip() or "nobody said why"
+        return _file(stem, "estop").read_text().strip() or "nobody said why"
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
         return f"nobody can read why: {error}"
 
 
-def mark(lock: Path, why: str) -> str:
-    """Set a robot's e-stop, for whoever drives it next; returns what that will read."""
+def mark(stem: Path, why: str) -> str:
+    """Set a robot's e-stop, for whoever drives it next; returns what that will read.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     text = f"{time.strftime('%F %T')}, {why}"
-    _write(lock.with_suffix(".estop"), f"{text}\n", lock)
+    _write(_file(stem, "estop"), f"{text}\n", _file(stem, "owner"))
     return text
 
 
-def unmark(lock: Path) -> None:
+def unmark(stem: Path) -> None:
     """Release the e-stop of a robot. Raises OSError."""
-    lock.with_suffix(".estop").unlink(missing_ok=True)
+    _file(stem, "estop").unlink(missing_ok=True)
 
 
-def _place(lock: Path) -> str:
-    return lock.name.split("-", 2)[2]
+def _name(stem: Path) -> str:
+    """Without the user."""
+    return stem.name.split("-", 2)[2]
 
 
-def _write(path: Path, text: str, lock: Path) -> None:
-    """Leave a file, whole, to the lock's owner."""
+def _write(path: Path, text: str, like: Path) -> None:
+    """Leave a file, whole, to the owner of another one."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     fresh.write_text(text)
     with contextlib.suppress(OSError):  # not root, or a robot that nobody drove
-        os.chown(fresh, lock.stat().st_uid, -1)
+        os.chown(fresh, like.stat().st_uid, -1)
     fresh.replace(path)
 
 

@@ -68,6 +68,8 @@ def end(record: Record) -> str:
 def let_go(record: Record) -> str:
     """Switch the torque of a robot off that nobody drives; returns how the servos are.
 
+    The record stays until the e-stop is released, so that it can be done again.
+
     Raises:
         EmoError: they may still have torque, or move.
     """
@@ -81,14 +83,18 @@ def let_go(record: Record) -> str:
     try:
         with contextlib.closing(make_bus(robot, namespace=record.owner.namespace)) as bus:
             bus.open()
-            how = _limp(bus)
+            how = limp(bus)
     finally:
         claim.release()
-    record.remove()
     return how
 
 
-def _limp(bus: ServoBus) -> str:
+def limp(bus: ServoBus) -> str:
+    """Switch all torque off, and look whether it is; returns what was seen.
+
+    Raises:
+        EmoError: a servo still has torque, moves, or does not answer.
+    """
     names = np.array(bus.description.names)
     holds = np.full(len(names), np.nan)
     for _ in range(ATTEMPTS):

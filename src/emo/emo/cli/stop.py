@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if wanted - {domain for domain, _ in robots}:
         _enter_ros()
         _search(wanted, stop, robots)
-    if not robots:
+    if not robots and SAID not in os.environ:
         raise EmoError(
             f"no motor driver in ROS domain {', '.join(map(str, sorted(wanted)))}: run this with "
             "the ROS_DOMAIN_ID of the robot, name a robot that nothing drives with --robot, or cut "
@@ -130,30 +130,32 @@ def _force(obeyed: set[str], named: str | None, robots: _Robots) -> None:
     known = records()
     left = [record for record in known if not record.owner.door or record.owner.door not in obeyed]
     if named is not None:
-        record = _named(named)
-        if record.lock not in [other.lock for other in known]:
-            left.append(record)
+        left += _named(named, known)
     left = [record for record in left if _ended(record, robots)]
     for record in left:
         _let_go(record, robots)
 
 
-def _named(name: str) -> Record:
-    """A robot that nobody is known to drive."""
+def _named(name: str, known: list[Record]) -> list[Record]:
+    """The robot, unless it is known that somebody drives it, or did."""
     from emo_core.robot.description import RobotDescription
     from emo_motor_drivers.claimed import Owner, Record
 
     robot = RobotDescription.load(name)
     domain = int(os.environ.get("ROS_DOMAIN_ID") or 0) if robot.bus.kind == "ros" else -1
-    record = Record.of(robot, Owner(domain), 0)
+    record = Record.of(robot, Owner(domain), pid=0)
+    if record.place in [other.place for other in known]:
+        return []
     if record.simulated:
         raise EmoError(f"{robot.file}: its servos are simulated: there are none without a driver")
-    return record
+    with contextlib.suppress(OSError):  # the next ./emo stop need not be told its name
+        record.write()
+    return [record]
 
 
 def _key(record: Record) -> tuple[int, str]:
     owner = record.owner
-    return (-1, str(record.lock)) if owner.domain < 0 else (owner.domain, owner.namespace)
+    return (-1, str(record.place)) if owner.domain < 0 else (owner.domain, owner.namespace)
 
 
 def _ended(record: Record, robots: _Robots) -> bool:
@@ -169,8 +171,8 @@ def _ended(record: Record, robots: _Robots) -> bool:
     robots.pop((-1, record.owner.door), None)
     robots[_key(record)] = ""
     try:
-        if not why_stopped(record.lock):
-            mark(record.lock, "by ./emo stop: its drivers did not answer")
+        if not why_stopped(record.place):
+            mark(record.place, "by ./emo stop: its drivers did not answer")
         _say(f"{record.who}: e-stop set for whoever drives it next, until ./emo stop --release")
     except OSError as error:
         robots[_key(record)] = f"{record.who}: cannot write {record.lock.parent} ({error.strerror})"
@@ -194,11 +196,11 @@ def _let_go(record: Record, robots: _Robots) -> None:
             _enter_ros()
             os.environ |= _environment(record.owner.domain)
         done = let_go(record)
-    except EmoError as error:
+    except (EmoError, OSError) as error:
         # Its driver may be back, and has found the e-stop set.
         obeyed: set[str] = set()
         _near(knock(True), obeyed)
-        if not any(r.lock == record.lock and r.owner.door in obeyed for r in records()):
+        if not any(r.place == record.place and r.owner.door in obeyed for r in records()):
             robots[_key(record)] = f"{record.who}: {error}"
         return
     _say(f"{record.who}: {done}")
@@ -206,18 +208,23 @@ def _let_go(record: Record, robots: _Robots) -> None:
 
 def _unmark(robots: _Robots) -> None:
     """Release the e-stop of robots that nobody drives: drivers were asked, and do it themselves."""
-    from emo_motor_drivers.claimed import is_held, marks, unmark
+    from emo_motor_drivers.claimed import marks, records, unmark
 
-    for lock in marks():
-        if is_held(lock):
+    left = {record.place: record for record in records()}
+    for place in marks():
+        record = left.get(place)
+        if record is not None and record.held:
             continue
+        key = (-1, str(place))
         try:
-            unmark(lock)
+            unmark(place)
+            if record is not None:
+                record.remove()
         except OSError as error:
-            robots[-1, str(lock)] = f"cannot remove {lock.with_suffix('.estop')}: {error.strerror}"
+            robots[key] = f"cannot remove {error.filename} ({error.strerror})"
             continue
-        robots[-1, str(lock)] = ""
-        _say(f"{lock.stem}: released, and nobody drives it")
+        robots[key] = ""
+        _say(f"{place.name if record is None else record.who}: released, and nobody drives it")
 
 
 # -- on the graph ----------------------------------------------------------------------------

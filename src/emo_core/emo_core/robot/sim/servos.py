@@ -70,6 +70,11 @@ class SimulatedServos:
         self._goal = self._x.copy()
         self._v[:] = 0.0
 
+    @property
+    def has_torque(self) -> bool:
+        """Whether they hold their positions."""
+        return self._on
+
     def positions(self, now_s: float) -> Array:
         """(M,) positions of the shafts at `now_s`: what encoders tell."""
         self._run(now_s)
@@ -175,6 +180,9 @@ class SimBus(ServoBus):
 
     def telemetry(self, motor: int) -> Telemetry:
         return Telemetry(temperature_c=float(self._servos.temperatures(self._now())[motor]))
+
+    def holds(self) -> Array:
+        return np.full(len(self.description.motors), float(self._servos.has_torque))
 
     def horns(self) -> Array:
         """(M,) what the skin follows now: `SimulatedServos.horns`."""
