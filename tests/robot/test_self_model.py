@@ -17,7 +17,7 @@ from emo_core.robot.babbling import Babble, babble, random_poses
 from emo_core.robot.description import Interlock, RobotDescription
 from emo_core.robot.inverse_model import InverseModel
 from emo_core.robot.mapping import LandmarksToMotors, closed_loop
-from emo_core.robot.normalization import CONTACT_MM, GAP_GAIN, Normalizer, Profile
+from emo_core.robot.normalization import BROW_GAIN, CONTACT_MM, GAP_GAIN, Normalizer, Profile
 from emo_core.robot.sim.skin import Skin
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "inverse_sim"
@@ -38,13 +38,13 @@ def test_rest_is_rest(profile: Profile) -> None:
 
 @pytest.mark.parametrize(
     ("point", "axis", "scale"),
-    [(105, 1, 0.9), (105, 0, 0.9), (152, 1, 0.9), (291, 0, 1), (159, 1, 1)],
+    [(105, 1, BROW_GAIN), (105, 0, 0.9), (152, 1, 0.9), (291, 0, 1), (159, 1, 1)],
 )
 @pytest.mark.parametrize("alpha", [0.9, 0.45])
 def test_displacements_are_scaled_and_kept_within_the_edges(
     profile: Profile, point: int, axis: int, scale: float, alpha: float
 ) -> None:
-    """Lips sideways and lids in full at the default alpha, everything else by alpha."""
+    """At the default alpha lips sideways and lids in full, brows up and more, else by alpha."""
     static = canonical_face()
     row = PLACE[point]
     for way in (-100.0, 0.5, 100.0):
