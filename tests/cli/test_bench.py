@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
 import wave
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,10 @@ import av
 import numpy as np
 import pytest
 
-from emo.bench import growth, live, report
+from emo.bench import dashboard, growth, live, plots, report
 from emo.bench.usage import Sample, Usage, family
 from emo.options import LIPSYNC
+from emo_core.errors import EmoError
 from emo_core.evaluation import speed
 from emo_core.evaluation.skew import Skew
 
@@ -50,6 +55,8 @@ def test_a_process_and_its_children_are_watched():
             time.sleep(0.05)
         process.communicate()
     assert len({sample.pid for sample in usage.samples}) == 2
+    assert usage.niceness() == {"emo": os.getpriority(os.PRIO_PROCESS, 0)}
+    assert all(load >= 0.0 for _, load in usage.load)
     assert max(sample.cpu_s for sample in usage.samples) < 1.5  # it waited from then on
     assert max(sum(look.values()) for _, look in usage.memory()) > 60.0
 
@@ -100,19 +107,84 @@ def test_ways_take_turns_and_what_is_missing_is_said():
 
 
 def test_growth_of_a_long_run(monkeypatch):
-    looks = [(t, 100.0 + (50.0 if t < 100 else 0.0) + 0.01 * t) for t in range(1000)]
+    def look(t: int) -> dict[str, float]:
+        return {"emo": 90.0 + 0.01 * t, "robot_view": 60.0 if t < 100 else 10.0}
+
     starts = [float(t) for t in range(0, 1000, 3)]
     skew = Skew(starts, [10.0 + 0.02 * t for t in starts], 20.0, 0.9, 0, 1.0)
     monkeypatch.setattr(growth, "skew_of_film", lambda film: skew)
     result: dict[str, Any] = {
         "commands_s": (0.0, 1000.0),
-        "memory": looks,
+        "memory": [(t, look(t)) for t in range(1000)],
+        "niceness": {"emo": -10, "robot_view": 5},
+        "load": [(t, 9.0 if t == 500 else 1.0) for t in range(1000)],
         "pipelines": {"lipsync": {"dropped": 0}, "mimic": {"dropped": 3}},
     }
     changed = growth.with_hours(result, Path("robot.mp4"))
     assert changed["memory_growth"] == pytest.approx(8.0 / 101.5, rel=0.01)
     assert changed["drift_ms"] == pytest.approx(18.0, abs=0.5)
     assert changed["dropped"] == {"lipsync": 0, "mimic": 3}
+    assert changed["load"] == {"median": 1.0, "most": 9.0}
+    view, emo = changed["processes"]["robot_view"], changed["processes"]["emo"]
+    assert view == {"before_mb": 10.0, "after_mb": 10.0, "niceness": 5}
+    assert emo["after_mb"] - emo["before_mb"] == pytest.approx(8.0)  # it is the one that grew
+    assert emo["niceness"] == -10
+
+
+def test_the_dashboards_ways_take_turns(monkeypatch, tmp_path):
+    began, p95_ms = [], iter([10.0, 10.1, 10.4, 20.0, 20.0, 22.0])
+
+    @contextlib.contextmanager
+    def beside(what: str, usage: Usage) -> Iterator[Any]:
+        began.append(what)
+        yield dashboard._Beside(None, usage, [], None)
+
+    @contextlib.contextmanager
+    def page(environment: Mapping[str, str]) -> Iterator[Any]:
+        with beside("page", Usage(0)) as seen:
+            yield seen, "http://127.0.0.1:8080/"
+
+    def run(*arguments: Any, environment: Mapping[str, str]) -> dict[str, Any]:
+        began.append("graph")
+        assert environment["ROS_DOMAIN_ID"] == "77"
+        figures = {"end_to_end_ms": {"p95": next(p95_ms)}, "dropped": 1}
+        return {"pipelines": {"lipsync": figures}, "commands_s": (1.0, 2.0)}
+
+    monkeypatch.setenv("ROS_DOMAIN_ID", "77")
+    monkeypatch.setattr(dashboard, "run", run)
+    monkeypatch.setattr(dashboard, "_page", page)
+    monkeypatch.setattr(dashboard, "_browser", lambda url: beside(url, Usage(0)))
+    figures = dashboard.measure(tmp_path, tmp_path, tmp_path, 2)
+    turn = ["graph", "page", "graph", "page", "http://127.0.0.1:8080/", "graph"]
+    assert began == turn + turn
+    assert figures["ways"][dashboard.WITHOUT]["p95_ms"] == {"lipsync": [10.0, 20.0]}
+    assert figures["ways"][dashboard.SEEN]["dropped"] == 2
+    seen = figures["ratios"][dashboard.SEEN]["lipsync"]
+    assert seen == pytest.approx({"median": 1.07, "least": 1.04, "most": 1.1})
+    assert [len(each["browser_cores"]) for each in figures["ways"].values()] == [0, 0, 2]
+
+
+def test_who_is_beside_the_graph_is_waited_for_and_ended():
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    assert not dashboard._looked_at(port)
+    with socket.create_connection(("127.0.0.1", port)):
+        assert dashboard._looked_at(port)
+    server.close()
+
+    says = [sys.executable, "-c", "import sys, time; print('emo: robot sim: http://127.0.0.1:80/', "
+            "file=sys.stderr, flush=True); time.sleep(60)"]  # fmt: skip
+    with dashboard._watched(says, os.environ) as beside:
+        beside.wait(lambda: dashboard._address(beside.said), "the page")
+        assert dashboard._address(beside.said) == "http://127.0.0.1:80/"
+    assert beside.process.poll() is not None
+    ends = [sys.executable, "-c", "raise SystemExit('no viser')"]
+    with (
+        pytest.raises(EmoError, match="the page is not there: no viser"),
+        dashboard._watched(ends, os.environ) as beside,
+    ):
+        beside.process.wait()
+        beside.wait(lambda: False, "the page")
 
 
 FIGURES = {
@@ -129,8 +201,10 @@ def test_report_says_what_was_measured(tmp_path):
         "startup_s": 2.345,
         "cores": {"emo": 0.25},
         "memory_mb": {"emo": 142.7},
-        "memory": [(0.0, 50.0), (1.0, 142.7)],
+        "memory": [(0.0, {"emo": 50.0}), (1.0, {"emo": 142.7})],
+        "load": [(0.0, 0.5), (1.0, 0.75)],
     }
+    of_rounds = {"p95_ms": {"lipsync": [8.0, 10.0]}, "dropped": 0, "browser_cores": []}
     figures = {
         "machine": {**report.machine(), "load_before": 3.0},
         "seconds": 60.0,
@@ -141,7 +215,18 @@ def test_report_says_what_was_measured(tmp_path):
         ],
         "motors": [{"robot": "sim", "motors": 11, "inverse_model_ms": 0.01}],
         "hours": {"hours": 1.0, "memory_growth": 0.012, "drift_ms": -3.0, "skew_ms": 9.0,
-                  "dropped": {"lipsync": 0}},
+                  "dropped": {"lipsync": 0}, "load": {"median": 0.6, "most": 2.25},
+                  "processes": {
+                      "camera": {"before_mb": 40.0, "after_mb": 40.5, "niceness": -10},
+                      "emo": {"before_mb": 50.0, "after_mb": 142.7, "niceness": 0}}},
+        "dashboard": {
+            "rounds": 2,
+            "ways": {
+                dashboard.WITHOUT: {**of_rounds, "dashboard_cores": []},
+                dashboard.SEEN: {**of_rounds, "dashboard_cores": [0.0625, 0.0625]},
+            },
+            "ratios": {dashboard.SEEN: {"lipsync": {"median": 1.015, "least": 0.9, "most": 1.1}}},
+        },
     }  # fmt: skip
     text = report.markdown(figures)
     assert "loaded machine" in text
@@ -151,11 +236,18 @@ def test_report_says_what_was_measured(tmp_path):
     assert "| log-mel | **as a stream** | 0.0123 |" in text
     assert "| log-mel | librosa |  |" in text
     assert "| memory growth, % | 1.2 |" in text
+    assert "| load of the machine, median (most) | 0.6 (2.2) |" in text
+    lines = text.splitlines()
+    grown = lines.index("| emo | 0 | 50 | 143 | 92.7 |")  # who grew most comes first
+    assert lines[grown + 1] == "| camera | -10 | 40 | 40.5 | 0.5 |"
+    assert "| without | lipsync | 9 |  | 0 |  |  |" in text
+    assert "| lipsync | 9 | 1.015 (0.900 to 1.100) | 0 | 6.25 |  |" in text
     assert json.loads(json.dumps(figures))["runs"]["lipsync, composed"]["startup_s"] == 2.345
-    plots = report.plot(figures, tmp_path)
-    assert [path.name for path in plots] == ["latency.png", "memory.png"]
-    assert all(path.stat().st_size > 5000 for path in plots)
-    assert report.plot({"machine": figures["machine"]}, tmp_path) == []
+    pictures = plots.plot(figures, tmp_path)
+    names = ["latency.png", "memory.png", "hours.png", "dashboard.png"]
+    assert [path.name for path in pictures] == names
+    assert all(path.stat().st_size > 5000 for path in pictures)
+    assert plots.plot({"machine": figures["machine"]}, tmp_path) == []
 
 
 def test_wrong_calls_are_one_line(emo, tmp_path):

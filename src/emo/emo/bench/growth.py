@@ -71,20 +71,34 @@ def with_hours(result: dict[str, Any], film: Path) -> dict[str, Any]:
 
     Returns:
         `memory_growth`: share by which memory is larger in the last tenth of the run than in the
-        second (the first is warming up); `drift_ms`: how much later lips are, relative to the
-        sound, in the film's last tenth than in its first; `dropped`: frames, by pipeline.
+        second (the first is warming up); `processes`: name -> `before_mb`, `after_mb`, the same
+        for each, and its `niceness`; `load`: of the machine meanwhile, `median` and `most`;
+        `drift_ms`: how much later lips are, relative to the sound, in the film's last tenth than
+        in its first; `skew_ms`: how late they are all along; `dropped`: frames, by pipeline.
     """
     first, last = result["commands_s"]
-    looks = np.array([look for look in result["memory"] if first <= look[0] <= last])
+    looks = [look for at_s, look in result["memory"] if first <= at_s <= last]
+    names = sorted({name for look in looks for name in look})
+    memory = np.array([[look.get(name, 0.0) for name in names] for look in looks])
     tenth = max(1, len(looks) // 10)
-    before, after = looks[tenth : 2 * tenth, 1].mean(), looks[-tenth:, 1].mean()
+    before, after = memory[tenth : 2 * tenth].mean(0), memory[-tenth:].mean(0)
+    load = [value for at_s, value in result["load"] if first <= at_s <= last]
     skew = skew_of_film(film)
     starts, late = np.array(skew.window_start_s), np.array(skew.window_ms)
     length = (last - first) / 10
     early, end = late[starts < starts.min() + length], late[starts > starts.max() - length]
     return {
         "hours": (last - first) / 3600,
-        "memory_growth": float(after / before - 1.0),
+        "memory_growth": float(after.sum() / before.sum() - 1.0),
+        "processes": {
+            name: {
+                "before_mb": float(before[i]),
+                "after_mb": float(after[i]),
+                "niceness": result["niceness"][name],
+            }
+            for i, name in enumerate(names)
+        },
+        "load": {"median": float(np.median(load)), "most": float(max(load))},
         "drift_ms": float(np.median(end) - np.median(early)),
         "skew_ms": float(np.median(late)),
         "dropped": {name: each["dropped"] for name, each in result["pipelines"].items()},

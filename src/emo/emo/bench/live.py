@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import wave
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -32,15 +33,20 @@ def run(
     out: Path,
     processes: bool = False,
     period_s: float = 0.25,
+    environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Figures of one graph from its command's start to its end.
+
+    Args:
+        period_s: how often its processes are looked at.
+        environment: another than this process's.
 
     Returns:
         `pipelines`: pipeline -> figures as in latency.json; `startup_s`: from the command to the
         first pipeline's command written to the servos, None if there was none; `commands_s`:
         the first and the last, likewise; `cores`: name -> cores kept busy while
-        commands came; `memory_mb`: name -> most (proportional set size), and `memory` over time;
-        `wall_s`.
+        commands came; `memory_mb`: name -> most (proportional set size); `memory`: (s, name -> MB)
+        over time; `niceness`: by name; `load`: (s, of the machine) over time; `wall_s`.
 
     Raises:
         EmoError: the graph failed; its log says why.
@@ -58,6 +64,7 @@ def run(
         process = subprocess.Popen(
             [*EMO, *arguments, *(["--processes"] if processes else [])],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            env=None if environment is None else dict(environment),
         )  # fmt: skip
         with Usage(process.pid, period_s) as usage:
             status = process.wait()
@@ -78,7 +85,9 @@ def run(
         "memory_mb": {
             name: max(look.get(name, 0.0) for _, look in memory) for name in sorted(names)
         },
-        "memory": [(when - start_s, sum(look.values())) for when, look in memory],
+        "memory": [(when - start_s, look) for when, look in memory],
+        "niceness": usage.niceness(),
+        "load": [(when - start_s, load) for when, load in usage.load],
         "wall_s": wall_s,
     }
 

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from emo_core import __version__
@@ -58,14 +59,10 @@ def markdown(report: dict[str, Any]) -> str:
             [(row["robots"], row["cores"], row["memory_mb"], row["p95_ms"].get("lipsync"),
               row["p95_ms"].get("mimic"), row["dropped"]) for row in report["robots"]],
         ), ""]  # fmt: skip
+    if report.get("dashboard"):
+        lines += _dashboard(report["dashboard"], report["seconds"])
     if report.get("hours"):
-        hours = report["hours"]
-        dropped = ", ".join(f"{name} {count}" for name, count in hours["dropped"].items())
-        lines += ["## A long run (both pipelines)", "", *table(("what", "measured"), [
-            ("hours", hours["hours"]), ("memory growth, %", 100 * hours["memory_growth"]),
-            ("frames dropped", dropped), ("sound to lips, ms", hours["skew_ms"]),
-            ("drift of sound to lips, ms", hours["drift_ms"]),
-        ]), ""]  # fmt: skip
+        lines += _hours(report["hours"])
     return "\n".join(lines)
 
 
@@ -101,6 +98,43 @@ def _runs(runs: dict[str, Any], seconds: float) -> list[str]:
     return [*lines, ""]
 
 
+def _hours(hours: dict[str, Any]) -> list[str]:
+    dropped = ", ".join(f"{name} {count}" for name, count in hours["dropped"].items())
+    load = hours["load"]
+    lines = ["## A long run (both pipelines)", "", *table(("what", "measured"), [
+        ("hours", hours["hours"]), ("memory growth, %", 100 * hours["memory_growth"]),
+        ("frames dropped", dropped), ("sound to lips, ms", hours["skew_ms"]),
+        ("drift of sound to lips, ms", hours["drift_ms"]),
+        ("load of the machine, median (most)", f"{load['median']:.1f} ({load['most']:.1f})"),
+    ]), "", "Memory of each process in the second and in the last tenth of the run:",
+        ""]  # fmt: skip
+    rows = [(name, each["niceness"], each["before_mb"], each["after_mb"],
+             each["after_mb"] - each["before_mb"])
+            for name, each in hours["processes"].items()]  # fmt: skip
+    rows.sort(key=lambda row: -row[-1])
+    lines += table(("process", "niceness", "before, MB", "after, MB", "grown by, MB"), rows)
+    return [*lines, "", "![over time](hours.png)", ""]
+
+
+def _dashboard(figures: dict[str, Any], seconds: float) -> list[str]:
+    rounds = figures["rounds"]
+    lines = [f"## The dashboard (both pipelines, {rounds} rounds of {seconds:g} s, in turns)", ""]
+    rows = []
+    for way, each in figures["ways"].items():
+        for name, values in each["p95_ms"].items():
+            ratio = figures["ratios"].get(way, {}).get(name)
+            spread = (
+                ratio and f"{ratio['median']:.3f} ({ratio['least']:.3f} to {ratio['most']:.3f})"
+            )
+            rows.append((way, name, median(values), spread, each["dropped"],
+                         *(100 * median(each[key]) if each[key] else None
+                           for key in ("dashboard_cores", "browser_cores"))))  # fmt: skip
+    lines += table(("dashboard", "pipeline", "p95 ms", "p95 over the same round's without it",
+                    "dropped", "dashboard, % of a core", "browser, % of a core"), rows)  # fmt: skip
+    return [*lines, "", "Medians of the rounds (and their range). The browser runs on this machine "
+            "at the lowest priority.", "", "![dashboard](dashboard.png)", ""]  # fmt: skip
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """A Markdown table."""
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -114,50 +148,3 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return str(value)
-
-
-def plot(report: dict[str, Any], folder: Path) -> list[Path]:
-    """latency.png (by stage), memory.png (over time)."""
-    runs = report.get("runs")
-    if not runs:
-        return []
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    bars = [
-        (f"{name}: {pipeline}" if len(result["pipelines"]) > 1 else name, figures)
-        for name, result in runs.items()
-        for pipeline, figures in result["pipelines"].items()
-    ]
-    stages = list(dict.fromkeys(stage for _, figures in bars for stage in figures["stages_ms"]))
-    colours = plt.get_cmap("tab10")
-    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.4 * len(bars)), layout="constrained")
-    for y, (_, figures) in enumerate(bars):
-        left = 0.0
-        for stage, value in figures["stages_ms"].items():
-            width = value["p50"] or 0.0
-            axes.barh(y, width, left=left, color=colours(stages.index(stage) % 10))
-            left += width
-        if figures["end_to_end_ms"]["p95"] is not None:
-            axes.plot(figures["end_to_end_ms"]["p95"], y, "k|", markersize=14)
-    axes.set_yticks(range(len(bars)), [label for label, _ in bars])
-    axes.invert_yaxis()
-    axes.set_xlabel("ms from capture to the servos: p50 of each stage; | p95 of the whole")
-    patches = [plt.Rectangle((0, 0), 1, 1, color=colours(i % 10)) for i in range(len(stages))]
-    figure.legend(patches, stages, fontsize=7, loc="outside right upper")
-    paths = [folder / "latency.png", folder / "memory.png"]
-    figure.savefig(paths[0], dpi=120)
-    plt.close(figure)
-
-    figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
-    for name, result in runs.items():
-        axes.plot(*zip(*result["memory"], strict=True), label=name)
-    axes.set_xlabel("s since the command")
-    axes.set_ylabel("MB, all processes")
-    axes.set_ylim(0)
-    axes.legend(fontsize=7)
-    figure.savefig(paths[1], dpi=120)
-    plt.close(figure)
-    return paths

@@ -19,13 +19,14 @@ _NAMESPACE = re.compile(r"__ns:=/([\w/]+)")
 
 @dataclass(frozen=True)
 class Sample:
-    """A process in one look at all: unix time of the look, CPU seconds so far, MB (PSS)."""
+    """A process in one look at all: unix time, CPU seconds so far, MB (PSS), niceness."""
 
     time_s: float
     name: str
     pid: int
     cpu_s: float
     memory_mb: float
+    niceness: int = 0
 
 
 class Usage:
@@ -39,6 +40,8 @@ class Usage:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="usage", daemon=True)
         self.samples: list[Sample] = []
+        #: (unix time, the machine's load: its mean over a minute) of each look.
+        self.load: list[tuple[float, float]] = []
 
     def __enter__(self) -> Usage:
         self._thread.start()
@@ -56,6 +59,7 @@ class Usage:
     def _watch(self) -> None:
         while not self._ended.wait(self._period_s):
             now_s = time.time()
+            self.load.append((now_s, os.getloadavg()[0]))
             for pid in family(self._pid):
                 with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
                     self.samples.append(_look(pid, now_s))  # unless it has just ended
@@ -79,6 +83,10 @@ class Usage:
             look = looks.setdefault(sample.time_s, {})
             look[sample.name] = look.get(sample.name, 0.0) + sample.memory_mb
         return sorted(looks.items())
+
+    def niceness(self) -> dict[str, int]:
+        """Name -> niceness, as it was in the end."""
+        return {sample.name: sample.niceness for sample in self.samples}
 
 
 def family(pid: int) -> Iterator[int]:
@@ -106,7 +114,7 @@ def _look(pid: int, now_s: float) -> Sample:
     cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     kilobytes = int(next(line for line in text.splitlines() if line.startswith("Pss:")).split()[1])
-    return Sample(now_s, _name(pid), pid, cpu_s, kilobytes / 1024)
+    return Sample(now_s, _name(pid), pid, cpu_s, kilobytes / 1024, int(fields[16]))
 
 
 def _name(pid: int) -> str:

@@ -2,9 +2,10 @@
 
 Measures the live graphs (lip-sync, mimicry, both; in one process and in several) as an operator
 starts them: latency by stage, drops, start-up, CPU, memory; what a frame costs in each stage, next
-to the usual ways of doing the same, timed in turns; and how cost grows with motors, robots and
-length. Leaves report.md, report.json and plots. --hours runs both pipelines for so long instead,
-and says how much memory grew, what was lost, and how far sound and lips drifted apart. Linux.
+to the usual ways of doing the same, timed in turns; how cost grows with motors, robots and length;
+and what the dashboard costs the pipelines. Leaves report.md, report.json and plots. --hours runs
+both pipelines for so long instead, and says how much memory grew and whose, what was lost, and how
+far sound and lips drifted apart. Linux.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from emo.cli import add_json
+from emo.cli import add_json, ensure
 from emo_core.errors import EmoError
 
-PARTS = ("live", "costs", "growth")
+PARTS = ("live", "costs", "growth", "dashboard")
+#: Turns of each way, of `--seconds` each.
+DASHBOARD_ROUNDS = 5
 QUIET_NATIVE = True  # MediaPipe
 
 
@@ -41,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hours", type=float, metavar="H", help="instead: both pipelines for so long"
     )
     parser.add_argument(
-        "--processes", action="store_true", help="with --hours: a process for each node"
+        "--processes",
+        action="store_true",
+        help="with --hours and for the dashboard's part: a process for each node",
     )
     parser.add_argument("--out", default="out/bench", metavar="DIR", help="default: out/bench")
     add_json(parser)
@@ -56,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if not (args.seconds if args.hours is None else args.hours) > 0:
         raise EmoError("give a time above 0 with --seconds or --hours")
     from emo.bench import report as pages
+    from emo.bench.plots import plot
 
     folder = Path(args.out)
     try:
@@ -66,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=folder, prefix="inputs-") as inputs:
         report |= _hours(args, folder, Path(inputs)) if args.hours else (
             _parts(args, folder, Path(inputs)))  # fmt: skip
-    plots = pages.plot(report, folder)
+    plots = plot(report, folder)
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     text = pages.markdown(report)
     (folder / "report.md").write_text(text, encoding="utf-8")
@@ -95,7 +101,7 @@ def _inputs(args: argparse.Namespace, seconds: float, folder: Path) -> tuple[Pat
 
 
 def _parts(args: argparse.Namespace, folder: Path, inputs: Path) -> dict[str, Any]:
-    from emo.bench import growth, live
+    from emo.bench import dashboard, growth, live
     from emo.options import BOTH, LIPSYNC, MIMIC
     from emo_core.audio.sources import load_audio
     from emo_core.evaluation import speed
@@ -123,6 +129,11 @@ def _parts(args: argparse.Namespace, folder: Path, inputs: Path) -> dict[str, An
         report["length"] = growth.with_length(given, lengths, inputs)
         if not args.quick:
             report["robots"] = growth.with_robots((1, 2), speech, video, folder)
+    if "dashboard" in parts:
+        _say("what the dashboard costs")
+        ensure("dashboard", "./emo bench --only dashboard")
+        rounds = 2 if args.quick else DASHBOARD_ROUNDS
+        report["dashboard"] = dashboard.measure(speech, video, folder, rounds, args.processes)
     return report
 
 
