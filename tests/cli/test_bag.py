@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from mcap_ros2.writer import Writer
 
-from emo_core.bag import Bag, BagWriter, complete
+from emo_core.bag import Bag, BagWriter, Topic, complete
 from emo_core.bag.provenance import origin
 from emo_core.robot.description import RobotDescription
 from emo_core.viz.video import VideoWriter
@@ -178,6 +180,125 @@ def test_mistakes_are_one_line(emo: Callable[..., Any], tmp_path: Path) -> None:
     assert "no recording at" in emo("bag", tmp_path / "none").error_line
     (tmp_path / "speech.db3").write_text("")
     assert "holds no MCAP file" in emo("bag", tmp_path).error_line
+
+
+def rewritten(
+    bag: Path, folder: Path, info: dict[str, str], change: Callable[[Topic, bytes], Any]
+) -> Path:
+    """A recording of the same messages, each as `change` makes it."""
+    whole, writer = Bag(bag), BagWriter(folder, info)
+    for raw in whole.messages():
+        topic, data = change(whole.topic(raw.topic), raw.data)
+        writer.write(topic, raw.log_ns, raw.publish_ns, raw.sequence, data)
+        if raw.sequence % 20 == 0:
+            writer.flush()
+    writer.close()
+    return folder
+
+
+@pytest.fixture
+def recorded(bag: Path, tmp_path: Path) -> Path:
+    """As the recorder writes it: in chunks, with what it knows of the graph."""
+    info = {"emo": "1", "graph": json.dumps({"namespace": "r"}), "models": "{}"}
+    return rewritten(bag, tmp_path / "recorded", info, lambda topic, data: (topic, data))
+
+
+def told_or_read(emo: Callable[..., Any], folder: Path, whole: int) -> int:
+    """How many messages a damaged recording still has; without any, why in one line."""
+    (folder / "metadata.yaml").unlink(missing_ok=True)  # a crash may leave none
+    out = folder.with_name(f"{folder.name}_repaired")
+    result = emo("bag", folder, "--repair", out)
+    if result.status:
+        assert re.search("holds no message|the definition of .* is damaged", result.error_line)
+        assert re.search(
+            "holds no message|is damaged|holds none of", emo("replay", folder).error_line
+        )
+        return 0
+    left, repaired = Bag(folder), Bag(out)
+    assert complete(out) and repaired.damage == ""
+    count = sum(len(times) for times in left.log_ns.values())
+    assert count == sum(len(times) for times in repaired.log_ns.values())
+    assert count == whole or left.damage in result.out
+    return count
+
+
+def test_a_recording_cut_at_any_tenth_is_read_up_to_there(
+    emo: Callable[..., Any], recorded: Path
+) -> None:
+    (file,) = recorded.glob("*.mcap")
+    content = file.read_bytes()
+    whole = sum(len(times) for times in Bag(recorded).log_ns.values())
+    counts = []
+    for tenth in range(10):
+        cut = recorded.with_name(f"cut_{tenth}")
+        cut.mkdir()
+        (cut / file.name).write_bytes(content[: len(content) * tenth // 10])
+        counts.append(told_or_read(emo, cut, whole))
+    assert counts == sorted(counts)
+    assert counts[0] == 0 and counts[4] > 0.2 * whole and counts[9] > 0.5 * whole
+
+
+def test_flipped_bytes_are_told_and_the_rest_is_read(
+    emo: Callable[..., Any], recorded: Path
+) -> None:
+    (file,) = recorded.glob("*.mcap")
+    whole = sum(len(times) for times in Bag(recorded).log_ns.values())
+    counts = []
+    for share in np.linspace(0.02, 0.98, 9):
+        flipped = recorded.with_name(f"flipped_{share:.2f}")
+        flipped.mkdir()
+        content = bytearray(file.read_bytes())
+        content[int(len(content) * share)] ^= 0xFF
+        (flipped / file.name).write_bytes(content)
+        counts.append(told_or_read(emo, flipped, whole))
+    assert max(counts) > 0.5 * whole
+
+
+@pytest.mark.parametrize("topic", ["lipsync/motor_command", "joint_states"])
+def test_other_messages_than_the_graphs_are_told(
+    emo: Callable[..., Any], bag: Path, tmp_path: Path, topic: str
+) -> None:
+    def text(each: Topic, data: bytes) -> tuple[Topic, bytes]:
+        if each.name != f"/r/{topic}":
+            return each, data
+        return Topic(each.name, "std_msgs/msg/String", "string data\n"), b"\0\1\0\0\4\0\0\0abc\0"
+
+    def undefined(each: Topic, data: bytes) -> tuple[Topic, bytes]:
+        return replace(each, definition="no such thing at all\n"), data
+
+    def short(each: Topic, data: bytes) -> tuple[Topic, bytes]:
+        return each, data[: len(data) // 2] if each.name == f"/r/{topic}" else data
+
+    graph = {"graph": json.dumps({"namespace": "r"})}
+    for number, (change, said) in enumerate(
+        [
+            (text, "holds std_msgs/msg/String, which is not of emo's graph"),
+            (undefined, "the definition of .* in it is damaged"),
+            (short, f"a message on /r/{topic} is damaged"),
+        ]
+    ):
+        folder = rewritten(bag, tmp_path / f"other_{number}", graph, change)
+        assert re.search(said, emo("bag", folder, "--out", tmp_path / "out").error_line)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("graph", "[]"),
+        ("graph", '{"pipeline": "song"}'),
+        ("graph", '{"robot": 7}'),
+        ("graph", "{"),
+        ("kept", "5"),
+    ],
+)
+def test_damaged_facts_of_a_recording_are_told(
+    emo: Callable[..., Any], bag: Path, tmp_path: Path, key: str, value: str
+) -> None:
+    info = {"graph": json.dumps({"namespace": "r"}), "models": "[", key: value}
+    folder = rewritten(bag, tmp_path / "told", info, lambda topic, data: (topic, data))
+    assert emo("bag", folder, "--json").status == 0, "what it holds is seen all the same"
+    line = emo("replay", folder, "--with", "namespace=r").error_line
+    assert "what it says of its graph" in line or "which cannot be" in line
 
 
 def test_a_replay_never_replaces_the_recording_it_reads(emo: Callable[..., Any], bag: Path) -> None:

@@ -69,13 +69,20 @@ def recorded_options(bag: Bag) -> GraphOptions:
         copies = json.loads(bag.info.get("kept") or "{}")
     except json.JSONDecodeError as error:
         raise EmoError(f"{bag.path}: what it says of its graph cannot be read ({error})") from error
-    known = {option.name for option in fields(GraphOptions)}
-    options = GraphOptions(**{name: value for name, value in values.items() if name in known})
+    if not isinstance(values, dict) or not isinstance(copies, dict):
+        raise EmoError(f"{bag.path}: what it says of its graph is damaged")
+    known = {option.name: option for option in fields(GraphOptions)}
+    values = {name: value for name, value in values.items() if name in known}
+    for name, value in values.items():
+        choices = known[name].metadata.get("choices", (value,))
+        if not isinstance(value, type(known[name].default)) or value not in choices:
+            raise EmoError(f"{bag.path}: its graph had {name} {value!r}, which cannot be")
+    options = GraphOptions(**values)
     if options.static_face in copies:
-        options = replace(options, static_face=str(bag.unpacked / copies[options.static_face]))
+        options = replace(options, static_face=str(bag.unpacked / str(copies[options.static_face])))
     person = str(KeptFace(options.faces, options.person).path)
     if person in copies:
-        options = replace(options, faces=str((bag.unpacked / copies[person]).parent))
+        options = replace(options, faces=str((bag.unpacked / str(copies[person])).parent))
     return options
 
 

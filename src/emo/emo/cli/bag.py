@@ -46,8 +46,13 @@ def run(args: argparse.Namespace) -> int:
     from emo_core.bag import Bag
 
     bag = Bag(args.bag)
-    content = _content(bag)
     made: list[Path] = []
+    if args.repair:
+        from emo_core.bag.repair import repair
+
+        repair(bag, Path(args.repair))
+        made.append(Path(args.repair))
+    content = _content(bag)
     if args.out:
         out = Path(args.out)
         try:
@@ -56,12 +61,7 @@ def run(args: argparse.Namespace) -> int:
             raise EmoError(
                 f"cannot write to {out} ({error.strerror}): choose another folder with --out"
             ) from None
-        made = _draw(bag, content, out)
-    if args.repair:
-        from emo_core.bag.repair import repair
-
-        repair(bag, Path(args.repair))
-        made.append(Path(args.repair))
+        made += _draw(bag, content, out)
     if args.json:
         print(json.dumps({**content.figures, "files": [str(path) for path in made]}, indent=2))
         return 0
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 def _content(bag: Bag) -> _Content:
     from emo.replay import COMMANDS, READERS
     from emo_core.bag import summary
-    from emo_core.bag.provenance import differences
+    from emo_core.bag.provenance import differences, recorded_models
 
     first = min(int(times.min()) for times in bag.log_ns.values())
     last = max(int(times.max()) for times in bag.log_ns.values())
@@ -94,7 +94,7 @@ def _content(bag: Bag) -> _Content:
         "bag": str(bag.path),
         "emo": bag.info.get("emo"),
         "robot": _robot(bag),
-        "models": json.loads(bag.info.get("models") or "{}"),
+        "models": recorded_models(bag.info),
         "changed_since": differences(bag.info) if "models" in bag.info else [],
         "began": datetime.fromtimestamp(first * 1e-9, timezone.utc).isoformat(timespec="seconds"),
         "seconds": round((last - first) * 1e-9, 3),

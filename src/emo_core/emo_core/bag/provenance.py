@@ -71,11 +71,20 @@ def fingerprints() -> dict[str, str]:
     return {"code": _digest(sorted(sources.rglob("*.py"))), "models": json.dumps(models)}
 
 
+def recorded_models(info: Mapping[str, str]) -> dict[str, str]:
+    """Model file -> its fingerprint, as a recording's info tells; empty where it cannot be read."""
+    try:
+        models = json.loads(info.get("models") or "{}")
+    except json.JSONDecodeError:
+        return {}
+    return models if isinstance(models, dict) else {}
+
+
 def differences(info: Mapping[str, str]) -> list[str]:
     """What is another now than a recording's info says, in words."""
     now = fingerprints()
     found = []
-    then, here = (json.loads(each.get("models") or "{}") for each in (info, now))
+    then, here = recorded_models(info), recorded_models(now)
     others = [name for name in then if then[name] != here.get(name)]
     if others:
         found.append(f"models changed since: {', '.join(others)}")

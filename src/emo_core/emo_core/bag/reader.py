@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import array
 import atexit
+import contextlib
 import functools
+import io
 import shutil
 import struct
 import tempfile
@@ -18,6 +20,7 @@ from mcap.exceptions import EndOfFile, McapError
 from mcap.records import Attachment, Channel, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
 from mcap.writer import MCAP0_MAGIC
+from mcap_ros2._vendor.rosidl_adapter.parser import InvalidSpecification
 from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
@@ -27,6 +30,18 @@ from emo_core.errors import EmoError
 
 #: What a damaged chunk or record raises.
 _DAMAGE = (McapError, ZstdError, zlib.error, struct.error, ValueError, KeyError)
+#: What emo reads of the graph's own topics, by the ends of their names.
+_TYPES = {
+    "audio": "emo_interfaces/msg/AudioChunk",
+    "audio_played": "emo_interfaces/msg/AudioChunk",
+    "speech_features": "emo_interfaces/msg/SpeechFeatures",
+    "landmarks": "emo_interfaces/msg/FaceLandmarks",
+    "predicted": "emo_interfaces/msg/FaceLandmarks",
+    "robot_landmarks": "emo_interfaces/msg/FaceLandmarks",
+    "motor_command": "emo_interfaces/msg/MotorCommand",
+    "joint_states": "sensor_msgs/msg/JointState",
+    "compressed": "sensor_msgs/msg/CompressedImage",
+}
 #: No record of a recording is longer; a length beyond it is damage.
 _LONGEST = 2**30
 
@@ -166,20 +181,31 @@ class Bag:
         """The message's fields as attributes, by the definition in the recording.
 
         Raises:
-            EmoError: there is none, or the message does not fit it.
+            EmoError: there is none, or one of no use; the message does not fit it; or it is none
+                that the graph has on this topic.
         """
         decoder = self._decoders.get(raw.topic)
         if decoder is None:
-            decoder = self._factory.decoder_for("cdr", self._schemas[raw.topic])
-            if decoder is None:
-                raise EmoError(
-                    f"{self.path} holds no definition of {self.types[raw.topic]}: it cannot be read"
-                )
-            self._decoders[raw.topic] = decoder
+            decoder = self._decoders[raw.topic] = self._decoder(raw.topic)
         try:
             return decoder(raw.data)
         except (struct.error, ValueError, IndexError, EOFError) as error:
             raise EmoError(f"{self.path}: a message on {raw.topic} is damaged ({error})") from error
+
+    def _decoder(self, topic: str) -> Any:
+        recorded = self.types[topic]
+        if _TYPES.get(topic.rsplit("/", 1)[-1], recorded) != recorded:
+            raise EmoError(f"{self.path}: {topic} holds {recorded}, which is not of emo's graph")
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):  # the parser prints what it raises
+                decoder = self._factory.decoder_for("cdr", self._schemas[topic])
+        except (InvalidSpecification, McapError, ValueError, KeyError, IndexError) as error:
+            raise EmoError(
+                f"{self.path}: the definition of {recorded} in it is damaged ({error})"
+            ) from error
+        if decoder is None:
+            raise EmoError(f"{self.path} holds no definition of {recorded}: it cannot be read")
+        return decoder
 
 
 def complete(path: str | Path) -> bool:
