@@ -6,7 +6,6 @@ import base64
 import contextlib
 import itertools
 import json
-import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from rclpy.node import Node
 from waiting import until
 from websockets.sync.client import connect
 
+from emo.bench.dashboard import BROWSER, browser_command
 from emo_core.face.alignment import canonical_face
 from emo_core.robot.description import RobotDescription
 from emo_dashboard.dashboard import DashboardNode
@@ -36,12 +36,10 @@ from emo_nodekit import qos
 from emo_nodekit.messages import floats
 from emo_normalization.normalization import NormalizationNode
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-
 pytestmark = [
     pytest.mark.ros,
     pytest.mark.usefixtures("ros"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium"),
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt install chromium"),
 ]
 
 #: The middle of the first visible element with exactly this text, or with this selector.
@@ -119,13 +117,10 @@ def skin(picture: np.ndarray) -> float:
 @contextlib.contextmanager
 def chromium(profile: Path) -> Iterator[Browser]:
     process = subprocess.Popen(
-        [
-            str(CHROMIUM), "--headless=new", "--no-sandbox", "--use-angle=swiftshader",
-            "--enable-unsafe-swiftshader", "--remote-debugging-port=0",
-            f"--user-data-dir={profile}", "--window-size=1500,1000", "about:blank",
-        ],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [*browser_command(profile), "--remote-debugging-port=0", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         port = profile / "DevToolsActivePort"
         until(lambda: port.exists() and len(port.read_text().split()) == 2)

@@ -28,8 +28,11 @@ WITHOUT, UNSEEN, SEEN = "without", "with it, nobody looks", "with it, a browser 
 WAYS = (WITHOUT, UNSEEN, SEEN)
 #: A page, or a browser on it, may take so long to be there.
 PATIENCE_S = 60.0
-#: What may be called for when it is asked for.
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+#: The browser of this machine, or None.
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
 #: Processes are looked at so often: rarely, for the looking costs, too.
 _PERIOD_S = 1.0
 _ESTABLISHED = "01"
@@ -41,11 +44,10 @@ def browser_command(profile: Path) -> list[str]:
     Raises:
         EmoError: there is none.
     """
-    found = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if found is None:
+    if BROWSER is None:
         raise EmoError("no Chromium that could look at the dashboard: sudo apt install chromium")
     return [
-        found, "--headless=new", "--no-sandbox", "--use-angle=swiftshader",
+        BROWSER, "--headless=new", "--no-sandbox", "--use-angle=swiftshader",
         "--enable-unsafe-swiftshader", f"--user-data-dir={profile}", "--window-size=1500,1000",
     ]  # fmt: skip
 

@@ -39,8 +39,9 @@ def markdown(report: dict[str, Any]) -> str:
         lines += _runs(report["runs"], report["seconds"])
     if report.get("costs"):
         lines += ["## One frame on one core", ""]
-        lines += table(("job", "way", "ms"), [
-            (cost["job"], f"**{cost['way']}**" if cost["ours"] else cost["way"], cost["ms"])
+        lines += table(("job", "way", "ms", "frames/s"), [
+            (cost["job"], f"**{cost['way']}**" if cost["ours"] else cost["way"], cost["ms"],
+             1e3 / cost["ms"] if cost["ms"] else None)
             for cost in report["costs"]
         ])  # fmt: skip
         lines += ["", "Bold: the way the nodes go. The others are baselines, timed in turns with "
