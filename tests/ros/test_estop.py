@@ -407,7 +407,6 @@ def shell(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(os, "setpriority", lambda *_: None)
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
-    monkeypatch.delenv(stop.SAID, raising=False)
     return partial(emo, "stop")
 
 

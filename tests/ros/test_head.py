@@ -302,7 +302,7 @@ def test_steps_follow_at_the_lines_own_rate(robot, start: Start, write_s, period
     head = start(robot, bus)
     time.sleep(0.6)
     gaps = np.diff(bus.times["write"])
-    assert head.period_s == pytest.approx(period_s)
+    assert head._pace.period_s == pytest.approx(period_s)
     # Never sooner, but where one came late; later only as far as this machine is busy.
     assert np.percentile(gaps, 25) > 0.9 * period_s
     assert np.median(gaps) < 1.5 * period_s
@@ -499,7 +499,7 @@ def test_a_motor_in_trouble_rests_and_the_others_go_on(
     assert head.care.rested == {jaw: why}
     bus.held.clear()
     path = _drive(head, robot, robot.watchdog.ease_s + 0.15)
-    assert head.care.limp == {jaw} and f"torque off [{jaw}]" in bus.log
+    until(lambda: head.care.limp == {jaw} and f"torque off [{jaw}]" in bus.log)
     assert np.ptp(path[:, :-1], axis=0).min() > 0.3
     bus.told[jaw] = Telemetry(temperature_c=50.0)
     bus.silent.clear()
@@ -529,4 +529,4 @@ def test_a_servo_that_did_not_take_torque_is_told_again(robot, start: Start) -> 
     before = bus.x[3]
     until(lambda: not head.care.rested)
     first = head.command(everything(robot, 0.5)).positions[3]
-    assert abs(first - before) < 0.05  # from where it stands
+    assert abs(first - before) < 0.1  # from where it stands, 0.25 from where it is sent

@@ -398,13 +398,12 @@ def test_the_servos_thread_outlives_a_driver_that_leaves() -> None:
     told = list(first._head.listeners)  # what the thread holds when a driver leaves
     first.stop()
     first.destroy_node()
-    first._shown_s = np.full_like(first._shown_s, -np.inf)  # there would be news to publish
+    first._share._shown_s[:] = -np.inf  # there would be news to publish
     for _ in range(4):
         for listener in told:
             listener(None)
     with pytest.raises(rclpy.exceptions.InvalidHandle):
-        for _ in range(4):
-            first._step()
+        first._tell()
     second.stop()
     second.destroy_node()
 
@@ -599,7 +598,8 @@ def test_a_view_that_lags_behind_ends_its_film_early_but_whole(
     begin = Gaze()
     begin.header.stamp = stamp(1000 * 10**9)
     node._on_gaze(begin)
-    until(lambda: node._film is not None and node._film.next_ns is not None)
+    drawing = node._drawing
+    until(lambda: drawing._film is not None and drawing._film.next_ns is not None)
     node.stop()
     node.destroy_node()
     with VideoFile(tmp_path / "robot.mp4") as film:

@@ -23,7 +23,6 @@ from emo_motor_drivers.arbitration import (
     SPEECH,
     TIMEOUT_S,
     Arbitration,
-    motor_groups,
 )
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
@@ -62,18 +61,10 @@ class ArbiterNode(Node):
         super().__init__("arbiter", **placed(namespace, parameters, remappings))
         self._kit = Kit(self, PARAMETERS)
         self._robot = robot = RobotDescription.load(self._kit.text("robot"))
-        groups = motor_groups(robot)
         pipelines = [*dict.fromkeys([*self._kit.texts("sources"), MANUAL])]
-        self._arbitration = Arbitration(
-            groups,
-            [*pipelines, GAZE],
-            dict(zip(robot.names, robot.neutral.tolist(), strict=True)),
-            robot.watchdog,
-            self._kit.number("fade_s"),
-            self._kit.number("hold_s"),
-            self._kit.number("timeout_s"),
-            OwnImage(robot) if self._kit.flag("greet") else None,
-        )
+        times = [self._kit.number(name) for name in ("fade_s", "hold_s", "timeout_s")]
+        own_image = OwnImage(robot) if self._kit.flag("greet") else None
+        self._arbitration = Arbitration.of(robot, [*pipelines, GAZE], *times, own_image)
         self._shown: dict[str, tuple[str, float]] = {}
         self._shown_s = -math.inf
         self._publisher = self.create_publisher(MotorCommand, "motor_command", qos.FRAMES)
@@ -81,44 +72,19 @@ class ArbiterNode(Node):
         for source in pipelines:
             callback = partial(self._on_command, source)
             self._kit.subscribe(MotorCommand, f"{source}/motor_command", callback, qos.FRAMES)
-        if "gaze" in groups:
+        if GAZE in self._arbitration.drivers:
             self._kit.subscribe(Gaze, f"{MIMIC}/gaze", self._on_gaze, qos.FRAMES)
         self._timer = self.create_timer(
             STATE_PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
 
     def _on_command(self, name: str, source: MotorCommand) -> None:
-        self._kit.health.follow(source.frame, name)
-        positions = self._known(motor_positions(source)) if source.valid else {}
-        stamp_ns, target_ns = nanoseconds(source.header.stamp), nanoseconds(source.target_time)
-        selected = self._arbitration.feed(
-            name, positions, source.active, stamp_ns, target_ns, time.monotonic()
-        )
-        now = self._kit.now()
-        message = MotorCommand(
-            header=source.header,
-            frame=source.frame,
-            target_time=source.target_time,
-            source=name,
-            names=list(selected),
-            positions=floats(list(selected.values())),
-            valid=bool(selected),
-            active=source.active,
-            end_of_stream=source.end_of_stream,
-            stage_ms=stages(source, now),
-        )
-        self._publisher.publish(message)
-        self._kit.health.done((now - stamp_ns) * 1e-6)
-        if source.end_of_stream:
-            self._arbitration.end(name)
-        self._show()
-
-    def _known(self, positions: dict[str, float]) -> dict[str, float]:
-        """Those of motors that this robot has."""
+        positions = motor_positions(source) if source.valid else {}
         strange = positions.keys() - set(self._robot.names)
         if strange:
             self._kit.health.fault("unknown_motors", f"no motors {', '.join(sorted(strange))}")
-        return {name: at for name, at in positions.items() if name not in strange}
+        known = {motor: at for motor, at in positions.items() if motor not in strange}
+        self._relay(name, source, known, source.active)
 
     def _on_gaze(self, source: Gaze) -> None:
         """Angles of the eyeballs, as a command of the motors that turn them; none at the end."""
@@ -127,18 +93,28 @@ class ArbiterNode(Node):
         positions: dict[str, float] = {}  # at the end they are eased to neutral, as all motors are
         if not source.end_of_stream:
             positions = gaze_positions(self._robot, source.yaw, source.pitch)
-        command = MotorCommand(
-            header=source.header,
-            frame=source.frame,
-            target_time=source.target_time,
-            names=list(positions),
-            positions=floats(list(positions.values())),
-            valid=bool(positions),
-            active=source.valid,
-            end_of_stream=source.end_of_stream,
-            stage_ms=source.stage_ms,
+        self._relay(GAZE, source, positions, source.valid)
+
+    def _relay(
+        self, name: str, source: MotorCommand | Gaze, positions: dict[str, float], active: bool
+    ) -> None:
+        """Send on what the source has a part in."""
+        self._kit.health.follow(source.frame, name)
+        stamp_ns, target_ns = nanoseconds(source.header.stamp), nanoseconds(source.target_time)
+        selected = self._arbitration.feed(
+            name, positions, active, stamp_ns, target_ns, time.monotonic()
         )
-        self._on_command(GAZE, command)
+        now = self._kit.now()
+        message = MotorCommand(
+            header=source.header, frame=source.frame, target_time=source.target_time, source=name,
+            names=list(selected), positions=floats(list(selected.values())), valid=bool(selected),
+            active=active, end_of_stream=source.end_of_stream, stage_ms=stages(source, now),
+        )  # fmt: skip
+        self._publisher.publish(message)
+        self._kit.health.done((now - stamp_ns) * 1e-6)
+        if source.end_of_stream:
+            self._arbitration.end(name)
+        self._show()
 
     def _on_timer(self) -> None:
         self._arbitration.expire(time.monotonic())

@@ -92,6 +92,21 @@ class Arbitration:
         self._neutral, self._watchdog = dict(neutral), watchdog
         self._fade_s, self._hold_s, self._timeout_s = fade_s, hold_s, timeout_s
 
+    @classmethod
+    def of(
+        cls,
+        robot: RobotDescription,
+        sources: Sequence[str],
+        fade_s: float = FADE_S,
+        hold_s: float = HOLD_S,
+        timeout_s: float = TIMEOUT_S,
+        own_image: OwnImage | None = None,
+    ) -> Arbitration:
+        """Of a robot's motors."""
+        neutral = dict(zip(robot.names, robot.neutral.tolist(), strict=True))
+        groups, watchdog = motor_groups(robot), robot.watchdog
+        return cls(groups, sources, neutral, watchdog, fade_s, hold_s, timeout_s, own_image)
+
     @property
     def drivers(self) -> dict[str, tuple[str, float]]:
         """Group -> (source that drives it or "", how far the cross-fade to it has come)."""

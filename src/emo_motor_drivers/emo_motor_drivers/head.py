@@ -6,7 +6,6 @@ Safety lives in real time (monotonic), also where the graph runs on simulated ti
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
 import time
 from collections import OrderedDict, deque
@@ -23,17 +22,10 @@ from emo_core.robot.safety import SafetyLayer
 from emo_motor_drivers.care import SILENCE, Care
 from emo_motor_drivers.claim import Claim
 from emo_motor_drivers.claimed import Owner
+from emo_motor_drivers.pace import STEP_S, Pace
 
-#: Period of the steps between two commands, where the line is fast enough.
-STEP_S = 0.01
-#: Of the time on a slow line, this share is for writing: the rest is for reading, and for commands.
-WRITE_SHARE = 0.5
-#: Questions to the servos after each write, at most.
-LOOKS = 4
 #: Who reads waits so long for a command to take its turn.
 HANDOVER_S = 0.0005
-#: Left of the time between two writes, for publishing.
-SPARE_S = 0.002
 #: The servos' own watchdog, in watchdog times of the robot: a hiccup of this host must not trip it.
 HOST_WATCHDOG = 2.0
 #: A lost line is tried again after FIRST_DELAY_S, and after twice as long each time.
@@ -110,8 +102,7 @@ class Head:
         self.fault = ""
         self.own_watchdog = "none"
         self.listeners: list[Callable[[Written | None], None]] = []
-        self._due = self._written_s = 0.0
-        self._looks = 0  # questions left until the next write
+        self._pace = Pace(self._bus)
         self._hurry = False  # a command waits for the line
         self._delay_s = FIRST_DELAY_S
         self._stepping: threading.Thread | None = None
@@ -131,15 +122,11 @@ class Head:
     @property
     def trouble(self) -> str:
         """Why nothing moves, in words; "" if it does."""
-        if not self.estopped:
-            return self.fault
-        why = "" if self._claim is None else self._claim.marked
-        return f"e-stop is set{why and f' ({why})'}: ./emo stop --release"
-
-    @property
-    def period_s(self) -> float:
-        """Time between two steps, where no command comes."""
-        return max(STEP_S, self._bus.write_s / WRITE_SHARE)
+        stopped = ""
+        if self.estopped:
+            why = "" if self._claim is None else self._claim.marked
+            stopped = f"e-stop is set{why and f' ({why})'}: ./emo stop --release"
+        return "; ".join(filter(None, (stopped, self.fault)))
 
     @property
     def guarantee(self) -> str:
@@ -343,10 +330,10 @@ class Head:
                 self._mend()
                 continue
             now_s = time.monotonic()
-            look_s = self._look_at(now_s)
-            if now_s >= self._due:
+            look_s = self._pace.look_at(now_s)
+            if now_s >= self._pace.due_s:
                 with self._lock:
-                    if self._live and time.monotonic() >= self._due:
+                    if self._live and time.monotonic() >= self._pace.due_s:
                         written, untold = self._write(None), True
             elif now_s >= look_s and not self._hurry:
                 self._look()
@@ -354,17 +341,8 @@ class Head:
                 untold = False
                 self._tell(written)
             else:
-                wake_s = now_s + HANDOVER_S if now_s >= look_s else min(look_s, self._due)
+                wake_s = now_s + HANDOVER_S if now_s >= look_s else min(look_s, self._pace.due_s)
                 self._stop.wait(wake_s - now_s)
-
-    def _look_at(self, now_s: float) -> float:
-        """When the servos may be asked something; never, where no time is left before a step."""
-        if self._looks == 0:
-            return math.inf
-        # A write that the system has taken over is still on the wire for a while.
-        look_s = max(self._written_s + self._bus.write_s, now_s)
-        cost_s = 1.5 * self._bus.read_s + SPARE_S if self._bus.read_s > 0.0 else 0.0
-        return look_s if look_s + cost_s <= self._due else math.inf
 
     def _look(self) -> None:
         """One question to one servo."""
@@ -376,7 +354,7 @@ class Head:
             except TROUBLE as error:
                 self._lost(error)
                 return
-        self._looks = self._looks - 1 if more else 0
+        self._pace.looked(more)
 
     def _mend(self) -> None:
         """The line is lost: try again, a little later each time."""
@@ -404,8 +382,7 @@ class Head:
 
     def _write(self, command: Mapping[str, float] | None) -> Written | None:
         assert self._claim is not None
-        began_s = time.monotonic()
-        self._due, self._looks = began_s + self.period_s, LOOKS
+        began_s = self._pace.begin()
         sent = self._safety.step(command, began_s)
         try:
             if not sent.torque:
@@ -416,7 +393,7 @@ class Head:
         except TROUBLE as error:
             self._lost(error)
             return None
-        self._written_s = began_s
+        self._pace.written(began_s)
         np.copyto(self._claim.positions, positions, where=np.isfinite(positions))
         self.care.sent(positions, began_s)
         return Written(time.monotonic(), positions, sent.reasons)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
 
-import numpy as np
 from emo_interfaces.msg import MotorCommand
-from numpy.typing import NDArray
 
-from emo_core.robot.safety import Reason
 from emo_motor_drivers.head import Written
+from emo_motor_drivers.share import words
 from emo_nodekit.messages import nanoseconds
 from emo_nodekit.records import Record, seconds
 
@@ -34,16 +31,6 @@ COLUMNS = (
     "inverse_model",
     "arbiter",
 )
-
-
-def words(reasons: NDArray[np.int64]) -> str:
-    """Bits of `Reason` of several motors -> "speed acceleration"; empty for none."""
-    return _words(int(np.bitwise_or.reduce(reasons)))
-
-
-@functools.lru_cache(maxsize=1024)
-def _words(bits: int) -> str:
-    return " ".join(flag.name.lower() for flag in Reason if flag & bits and flag.name)
 
 
 def _row(time_ns: int, about: str, written: Written) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from emo_interfaces.msg import AudioChunk, FaceLandmarks, MotorCommand, SpeechFeatures
+from emo_interfaces.msg import AudioChunk, FaceLandmarks, Gaze, MotorCommand, SpeechFeatures
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.rates import FPS
@@ -119,7 +119,7 @@ def motor_positions(message: MotorCommand) -> dict[str, float]:
 
 
 def stages(
-    message: SpeechFeatures | FaceLandmarks | MotorCommand,
+    message: SpeechFeatures | FaceLandmarks | Gaze | MotorCommand,
     now: int,
     stamp_ns: int | None = None,
 ) -> array.array[float]:

@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from emo.ros_domain import running_domains
     from emo_motor_drivers.door import knock
 
+    _said[:] = os.environ.pop(SAID, "").splitlines()
     stop = not args.release
     obeyed: set[str] = set()  # doors of those that did as they were told
     robots = _near(knock(stop), obeyed)  # before anything slow is imported
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if wanted - {domain for domain, _ in robots}:
         _enter_ros()
         _search(wanted, stop, robots)
-    if not robots and SAID not in os.environ:
+    if not robots and not _said:
         raise EmoError(
             f"no motor driver in ROS domain {', '.join(map(str, sorted(wanted)))}: run this with "
             "the ROS_DOMAIN_ID of the robot, name a robot that nothing drives with --robot, or cut "
@@ -109,15 +110,15 @@ def _owner(door: Path) -> str:
     return f"{called(int(door.stem.split('-')[-2]))}, which drives a robot,"
 
 
-#: A process that enters ROS may start anew (`_enter_ros`): what was said is not said again.
+#: What was said, also by this process before it entered ROS, which may start it anew.
+_said: list[str] = []
 SAID = "EMO_STOP_SAID"
 
 
 def _say(line: str) -> None:
-    said = os.environ.get(SAID, "").splitlines()
-    if line not in said:
+    if line not in _said:
         print(line, flush=True)
-        os.environ[SAID] = "\n".join([*said, line])
+        _said.append(line)
 
 
 # -- by force --------------------------------------------------------------------------------
@@ -239,7 +240,9 @@ def _enter_ros() -> None:
             "no motor driver on this machine, and ROS is not set up here to look for others: stop "
             "the robot from where it runs, or cut its power"
         )
+    os.environ[SAID] = "\n".join(_said)
     enter_ros(root, venv, apart=False)
+    del os.environ[SAID]
 
 
 def _search(numbers: set[int], stop: bool, robots: _Robots) -> None:
