@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import queue
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +22,9 @@ from emo_nodekit.parameters import ROBOT, Parameter, Value
 from emo_nodekit.pictures import rendered
 from emo_nodekit.records import unused
 from emo_nodekit.running import PATIENT, run
-from emo_sim.film import PERIOD_NS, Film
-from emo_sim.motion import GONE_NS, Motion
+from emo_sim.drawing import Drawing
+from emo_sim.film import Film
+from emo_sim.motion import Motion
 from emo_sim.web import Web
 
 PARAMETERS = (
@@ -58,31 +55,25 @@ class RobotViewNode(Node):
         description = RobotDescription.load(self._kit.text("robot"))
         self._motion = Motion(description)
         self._line = Timeline(self._kit.now)
-        self._renderer = Renderer(description)
-        first = self._renderer(description.neutral)
+        render = Renderer(description)
+        first = render(description.neutral)
         size = (first.shape[1], first.shape[0])
-        self._film: Film | None = None
+        film = None
         if self._kit.trace_dir and self._kit.text("record"):
             path = unused(Path(self._kit.trace_dir) / self._kit.text("record"))
             rate = SAMPLE_RATE if self._kit.flag("sound") else None
-            self._film = Film(path, size, rate, self._draw)
+            film = Film(path, size, rate, lambda time_ns: render(self._motion.at(time_ns)))
         port = int(self._kit.number("port"))
         self._web = Web(port) if port else None
-        self._sound: queue.SimpleQueue[tuple[np.ndarray, int]] = queue.SimpleQueue()
-        self._image_ns: int | None = None  # when the first image was taken
-        self._ended, self._until_s = threading.Event(), math.inf
         self._publisher = self.create_publisher(Image, "sim/image", qos.IMAGE)
-        self._thread = threading.Thread(target=self._work, name="robot_view", daemon=True)
-        self._thread.start()
+        self._drawing = Drawing(self._motion, render, film, self._show, self._lost)
         self._kit.subscribe(AudioChunk, "audio_played", self._on_audio, qos.STREAM)
         self._kit.subscribe(Gaze, "mimic/gaze", self._on_gaze, qos.FRAMES)
         self._kit.subscribe(JointState, "joint_states", self._on_joints, qos.STATES)
 
     def stop(self) -> None:
         """Draw what is left, as far as there is time, and finish the film."""
-        self._until_s = time.monotonic() + FINISH_S
-        self._ended.set()
-        self._thread.join()
+        self._drawing.finish(FINISH_S)
         if self._web is not None:
             self._web.close()
 
@@ -92,53 +83,11 @@ class RobotViewNode(Node):
 
     def _on_audio(self, message: AudioChunk) -> None:
         samples = audio_samples(message, SAMPLE_RATE)
-        if self._film is not None:  # else nobody takes it out
-            self._sound.put((samples, self._line.place(nanoseconds(message.header.stamp))))
+        self._drawing.sound(samples, self._line.place(nanoseconds(message.header.stamp)))
 
     def _on_gaze(self, message: Gaze) -> None:
-        """There is one for every image: with the first the film begins, sound or not."""
-        if self._image_ns is None:
-            self._image_ns = self._line.place(nanoseconds(message.header.stamp))
-
-    def _draw(self, time_ns: int) -> np.ndarray:
-        return self._renderer(self._motion.at(time_ns))
-
-    def _work(self) -> None:
-        """Draw each picture as soon as its time is known; in the film none is left out."""
-        shown_ns = 0
-        while True:
-            last = self._ended.is_set()
-            if last and time.monotonic() > self._until_s:  # the film ends early, but whole
-                break
-            try:
-                drawn = self._next(shown_ns)
-            except EmoError as error:  # the disk is full: the picture goes on, the film does not
-                self._kit.health.error = str(error)
-                self.get_logger().error(str(error))
-                self._film, drawn = None, None
-            if drawn is not None:
-                picture, shown_ns = drawn
-                self._show(picture, shown_ns)
-            elif last:
-                break
-            else:
-                self._ended.wait(0.005)
-        if self._film is not None:
-            self._film.close()
-
-    def _next(self, shown_ns: int) -> tuple[np.ndarray, int] | None:
-        """The next picture that can be drawn, and its time."""
-        known = self._motion.known_until()
-        if self._film is not None:
-            while not self._sound.empty():
-                self._film.sound(*self._sound.get())
-            if self._image_ns is not None:
-                self._film.begin(self._image_ns)
-            if self._film.next_ns is not None:
-                return self._film.advance(known) if known is not None else None
-        if known is None or shown_ns - GONE_NS < known < shown_ns + PERIOD_NS:
-            return None
-        return self._draw(known), known
+        """There is one for every image."""
+        self._drawing.image(self._line.place(nanoseconds(message.header.stamp)))
 
     def _show(self, picture: np.ndarray, placed_ns: int) -> None:
         time_ns = self._line.stamp(placed_ns)
@@ -147,6 +96,11 @@ class RobotViewNode(Node):
         if self._publisher.get_subscription_count():
             self._publisher.publish(rendered(picture, time_ns))
         self._kit.health.done((self._kit.now() - time_ns) * 1e-6)
+
+    def _lost(self, error: EmoError) -> None:
+        """The film ends before its time: the disk is full, say."""
+        self._kit.health.error = str(error)
+        self.get_logger().error(str(error))
 
 
 def create_nodes(
