@@ -290,6 +290,8 @@ def test_a_thread_that_breaks_down_is_no_secret(robot, start: Start) -> None:
         threading.excepthook = hook
     with pytest.raises(RuntimeError, match="broke down"):
         head.command(everything(robot, 0.5))
+    with pytest.raises(EmoError, match="broke down"):
+        head.estop()  # nobody would brake: ./emo stop ends the process
 
 
 # -- a line that takes its time --------------------------------------------------------------

@@ -199,7 +199,7 @@ def test_bad_answers_are_no_answers(rig: Rig, fault) -> None:
     rig.line.answers = fault
     start = time.monotonic()
     assert np.isnan(rig.bus.read([0])).all()
-    assert time.monotonic() - start < PATIENCE_S + 0.1
+    assert time.monotonic() - start < PATIENCE_S + 0.5
     rig.line.answers = bytes
     assert np.isfinite(rig.bus.read([0])[0])
 
