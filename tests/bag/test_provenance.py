@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from emo.configuration import heading, told_apart
 from emo_core.bag import Bag, BagWriter, Topic
 from emo_core.bag.provenance import origin
 from emo_core.bag.repair import repair
@@ -90,3 +91,17 @@ def test_a_file_that_would_lie_elsewhere_is_refused(tmp_path: Path, name: str) -
     bag = record(tmp_path / "bag", {name: b"x"}, {})
     with pytest.raises(EmoError, match="is not to be trusted"):
         _ = bag.unpacked
+
+
+def test_what_two_recordings_were_made_with_is_told_apart(tmp_path: Path) -> None:
+    bags = []
+    for name, robot, gain in (("one", "sim", 1.0), ("two", "emo22", 1.5), ("same", "sim", 1.0)):
+        made_by = origin(json.dumps({"robot": robot, "mouth_gain": gain, "out": name}), robot, [])
+        bags.append(record(tmp_path / name, made_by.files, {**made_by.info, "code": "1"}))
+    rows = told_apart(bags[0], bags[1])
+    assert rows[0] == ("mouth_gain", "1.0", "1.5")
+    assert [row[0] for row in rows] == ["mouth_gain", "robot"]
+    assert rows[1][1].startswith("sim ") and rows[1][2].startswith("emo22 ")
+    assert heading(rows[:1]) == ("mouth_gain 1.0", "mouth_gain 1.5")
+    assert heading([("models/a/model.onnx", "1", "2"), ("code", "1", "2")]) == ("", "")
+    assert told_apart(bags[0], bags[2]) == []

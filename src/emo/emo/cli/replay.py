@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emo.cli import EXIT_ERROR, EXIT_INTERRUPTED, add_json, checkout
+from emo.options import MIMIC
 from emo_core.errors import EmoError
 
 if TYPE_CHECKING:
@@ -219,25 +220,38 @@ def _length(bag: Bag, chosen: Plan) -> float:
 
 def _compare(bag: Bag, against: Bag | None, chosen: Plan, out: Path) -> dict[str, Any]:
     """The reports of all pipelines."""
-    from emo.replay import COMMANDS, LANDMARKS
+    from emo import replay
+    from emo.configuration import heading, told_apart
     from emo_core.bag import Bag as Recording
-    from emo_core.bag.tracks import sound, track
+    from emo_core.bag.tracks import first_stamp, pictures, sound, track
     from emo_core.evaluation import compare
     from emo_core.robot.description import RobotDescription
+    from emo_core.viz.compare_film import Input
 
-    replayed = Recording(out / "bag")
+    replayed, other = Recording(out / "bag"), against or bag
+    settings = told_apart(other, replayed)
+    told = heading(settings)
+    names = [str(against.path) if against else "recorded", "replayed"]
+    names = [f"{name}: {what}" if what else name for name, what in zip(names, told, strict=True)]
+    robots = [
+        RobotDescription.load(replay.recorded_robot(each, replay.recorded_options(each)))
+        for each in (other, replayed)
+    ]
     heard = sound(bag, chosen.name("audio"))
+    seen = chosen.name("image/compressed")
     results = {}
     for pipeline in chosen.fed:
         folder = out if len(chosen.fed) == 1 else out / pipeline
         folder.mkdir(exist_ok=True)
-        topics = chosen.name(COMMANDS[pipeline]), chosen.name(LANDMARKS[pipeline])
-        other = against or bag
-        first = track(other, other.path.name if against else "recorded", *topics, heard.start_ns)
-        second = track(replayed, "replayed", *topics, heard.start_ns)
+        topics = chosen.name(replay.COMMANDS[pipeline]), chosen.name(replay.LANDMARKS[pipeline])
+        begun = heard.start_ns or first_stamp(bag, seen) or first_stamp(bag, topics[0])
+        first, second = (
+            track(each, name, robot, *topics, begun)
+            for each, name, robot in zip((other, replayed), names, robots, strict=True)
+        )
+        shown = pictures(bag, seen, begun) if pipeline == MIMIC else ()
         figures = compare.compare(first, second)
-        robot = RobotDescription.load(chosen.options.robot)
-        compare.write(first, second, figures, robot, heard.samples, folder)
+        compare.write(first, second, figures, settings, Input(heard.samples, shown), folder)
         results[pipeline] = figures
     return results
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.bag.reader import Bag
+from emo_core.camera.image import decode
 from emo_core.errors import EmoError
-from emo_core.evaluation.compare import Track
+from emo_core.evaluation.track import Track
 from emo_core.face.topology import NUM_LANDMARKS
 from emo_core.rates import SAMPLE_RATE
+from emo_core.robot.description import RobotDescription
+from emo_core.viz.draw import Image
 
 
 def nanoseconds(stamp: Any) -> int:
@@ -61,13 +66,31 @@ def sound(bag: Bag, topic: str) -> Sound:
     return Sound(samples, start_ns)
 
 
-def track(bag: Bag, name: str, commands: str, landmarks: str, origin_ns: int = 0) -> Track:
+def pictures(bag: Bag, topic: str, origin_ns: int) -> Iterator[tuple[float, Image]]:
+    """A topic of CompressedImage: (time since `origin_ns`, s; RGB); what is damaged is left out."""
+    for raw in bag.messages([topic]):
+        message = bag.decode(raw)
+        with contextlib.suppress(ValueError):
+            at_s = (nanoseconds(message.header.stamp) - origin_ns) * 1e-9
+            yield at_s, decode(bytes(message.data))
+
+
+def first_stamp(bag: Bag, topic: str) -> int:
+    """The first stamp of a topic, ns; 0 where there is none."""
+    first = next(bag.messages([topic]), None)
+    return nanoseconds(bag.decode(first).header.stamp) if first is not None else 0
+
+
+def track(
+    bag: Bag, name: str, robot: RobotDescription, commands: str, landmarks: str, origin_ns: int
+) -> Track:
     """One pipeline's commands and faces.
 
     Args:
         name: of the run, for people.
+        robot: whose motors these are.
         commands, landmarks: topics of MotorCommand and of human FaceLandmarks.
-        origin_ns: the time that counts as 0; 0: the first command's stamp.
+        origin_ns: the time that counts as 0.
 
     Raises:
         EmoError: the recording holds no command of the pipeline.
@@ -79,7 +102,6 @@ def track(bag: Bag, name: str, commands: str, landmarks: str, origin_ns: int = 0
         message = bag.decode(raw)
         if len(message.positions) and (not names or tuple(message.names) == names):
             names = tuple(message.names)
-            origin_ns = origin_ns or nanoseconds(message.header.stamp)
             times.append(_shown(message))
             rows.append(list(message.positions))
     if not rows:
@@ -93,6 +115,7 @@ def track(bag: Bag, name: str, commands: str, landmarks: str, origin_ns: int = 0
             faces.append(np.asarray(message.points, np.float32).reshape(NUM_LANDMARKS, 3))
     return Track(
         name,
+        robot,
         (np.array(times) - origin_ns) * 1e-9,
         np.array(rows),
         names,

@@ -124,8 +124,9 @@ class _File:
         self._mcap.flush()
 
     def close(self) -> None:
-        # Tells rosbag2 in which form the channels' qos profiles are.
-        self._mcap.add_metadata("rosbag2", {"serialized_metadata": "", "ROS_DISTRO": "humble"})
+        # Tells rosbag2 in which form the channels' qos profiles are, and which ROS it was.
+        distro = os.environ.get("ROS_DISTRO", "")
+        self._mcap.add_metadata("rosbag2", {"serialized_metadata": "", "ROS_DISTRO": distro})
         self._mcap.finish()
         self._disk.close()
 
