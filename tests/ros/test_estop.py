@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from waiting import until
 from emo import ros_domain
 from emo.cli import stop
 from emo_core.errors import EmoError
-from emo_core.robot.bus import fake_class, make_bus
+from emo_core.robot.bus import ServoBus, fake_class, make_bus
 from emo_core.robot.buses.fake import FakeLine, FakeServos
 from emo_core.robot.description import BusDescription, RobotDescription
 from emo_motor_drivers import last_resort
@@ -416,11 +417,22 @@ def left_with_torque(rig: Rig) -> RobotDescription:
     claim = Claim(robot, Owner(60, "left"))
     bus = make_bus(robot)
     bus.open()
-    bus.torque(True)
+    hold(bus)
     bus.close()
     claim.release(limp=False)
     assert rig.torque().all()
     return robot
+
+
+def hold(bus: ServoBus) -> None:
+    """Torque on, of servos whose answers a busy machine may miss."""
+
+    def holds() -> bool:
+        bus.torque(True)
+        bus.write(bus.description.neutral)
+        return bool(np.all(bus.holds() == 1.0))
+
+    until(holds)
 
 
 @pytest.mark.parametrize("rig", ["lx"], indirect=True)
@@ -487,11 +499,22 @@ def test_every_kind_of_servo_is_let_go(kind: str) -> None:
     robot = RobotDescription.load(f"{kind}_fake")
     with contextlib.closing(make_bus(robot)) as bus:
         bus.open()
-        bus.torque(True)
-        bus.write(robot.neutral)
-        assert bus.holds().tolist() == [1.0] * len(robot.motors)
+        hold(bus)
         assert "torque off (confirmed for 11 motors)" in last_resort.limp(bus)
-        assert bus.holds().tolist() == [0.0] * len(robot.motors)
+        until(lambda: np.all(bus.holds() == 0.0))
+
+
+def test_an_estop_after_which_torque_stays_on_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = pytest.importorskip("emo_motor_drivers.shared", reason="ROS is not set up")
+    monkeypatch.setattr(shared, "BRAKE_S", 0.02)
+    stuck = Mock(torque_on=True, estop=lambda: None)
+    drivers = shared.Shared()
+    drivers._made = Mock(head=stuck)
+    done, said = drivers._obey(True)
+    assert not done and "torque is still on" in said
+    threading.Timer(0.01, setattr, (stuck, "torque_on", False)).start()
+    monkeypatch.setattr(shared, "BRAKE_S", 20.0)
+    assert drivers._obey(True) == (True, "all motors stopped")
 
 
 # -- until the release -----------------------------------------------------------------------
