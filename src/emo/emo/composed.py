@@ -13,7 +13,6 @@ import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from types import TracebackType
 from typing import Any
 
 import rclpy
@@ -60,12 +59,7 @@ class Composed:
         self._spinner.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._spinner.stop()
 
 
