@@ -15,7 +15,7 @@ from emo_nodekit.messages import nanoseconds
 #: Of a servo that was measured over a slow line: share of its stroke.
 NEAR = 0.05
 #: A message's stamp is of the servo that was read last; the others were read so much earlier.
-ROUND_S = 0.1
+ROUND_S = 0.05
 
 
 class Onlooker(Node):
@@ -23,7 +23,8 @@ class Onlooker(Node):
 
     Attributes:
         driven: the sources that drive some part of the face, at each change.
-        path: ROS time in s, and where all motors were measured (share of the stroke; NaN: not yet).
+        path: after each message, when every motor was measured last, in s of ROS time, and where
+            (share of its stroke; NaN: never yet).
         errors: node -> what its diagnostics call an error now.
         told: node -> every error that they told.
     """
@@ -32,7 +33,8 @@ class Onlooker(Node):
         super().__init__("onlooker")
         self._robot = robot
         self.driven: list[set[str]] = [set()]
-        self.path: list[tuple[float, np.ndarray]] = [(0.0, np.full(len(robot.motors), np.nan))]
+        unknown = np.full(len(robot.motors), np.nan)
+        self.path: list[tuple[np.ndarray, np.ndarray]] = [(unknown, unknown)]
         self.errors: dict[str, str] = {}
         self.told: dict[str, list[str]] = {}
         self.create_subscription(ArbiterState, "arbiter_state", self._on_state, qos.FRAMES)
@@ -43,12 +45,13 @@ class Onlooker(Node):
         self.driven.append({source for source in message.sources if source})
 
     def _on_joints(self, message: JointState) -> None:
-        where = self.path[-1][1].copy()
+        when, where = (values.copy() for values in self.path[-1])
         for name, angle in zip(message.name, message.position, strict=True):
             motor = self._robot.names.index(name)
             low, high = self._robot.motors[motor].range_rad
+            when[motor] = 1e-9 * nanoseconds(message.header.stamp)
             where[motor] = (angle - low) / (high - low)
-        self.path.append((1e-9 * nanoseconds(message.header.stamp), where))
+        self.path.append((when, where))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -69,12 +72,13 @@ class Onlooker(Node):
 
     def excess(self, since: int) -> float:
         """How much further than the limits allow a motor went at most, from one to the next."""
-        times_s, where = self._since(since)
-        allowed = self._robot.max_speed * (np.diff(times_s)[:, None] + ROUND_S)
+        when, where = self._since(since)
+        allowed = self._robot.max_speed * (np.diff(when, axis=0) + ROUND_S)
         return float(np.nanmax(np.abs(np.diff(where, axis=0)) - allowed))
 
     def _since(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Times (n,) and places (n, motors) of all measurements but the first `count`."""
+        """Times and places, each (n, motors), after all messages but the first `count`."""
         path = self.path[count:]
-        where = np.array([positions for _, positions in path])
-        return np.array([at for at, _ in path]), where.reshape(-1, len(self._robot.motors))
+        shape = (-1, len(self._robot.motors))
+        when, where = (np.array([each[k] for each in path]).reshape(shape) for k in (0, 1))
+        return when, where
