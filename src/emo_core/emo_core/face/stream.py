@@ -88,6 +88,5 @@ def collect(seen: list[Seen], fps: float) -> Track:
         np.stack([one.pose for one in seen]),
         np.array([one.valid for one in seen]),
         fps,
-        any(one.faces > 1 for one in seen),
         sum(one.blurred for one in seen),
     )

@@ -33,7 +33,7 @@ class FaceTracker:
     Args:
         static_image_mode: images that have nothing to do with each other (detect in each).
         max_faces: look for as many; the one nearest to the last one seen (at first: the largest)
-            is returned, and `faces_seen` says how many there were in the last image.
+            is returned.
 
     Source: Kartynnik et al. 2019, "Real-time facial surface geometry from monocular video".
     """
@@ -53,7 +53,6 @@ class FaceTracker:
             )
             self._warm_up()
         self._last: Array | None = None
-        self.faces_seen = 0
 
     def __enter__(self) -> FaceTracker:
         return self
@@ -90,7 +89,6 @@ class FaceTracker:
     def track(self, rgb: Image) -> Array | None:
         """RGB uint8 (H, W, 3) -> landmarks float32 (478, 3) in px (x, y, z), or None: no face."""
         faces = self.faces(rgb)
-        self.faces_seen = len(faces)
         if not faces:
             self._last = None
             return None
@@ -114,7 +112,6 @@ class Track:
     pose: Array  # (T, 4, 4) metric -> screen
     valid: NDArray[np.bool_]  # (T,)
     fps: float
-    two_faces: bool = False
     blurred: int = 0  # frames that were left out as too blurred
 
     def save(self, path: str | Path) -> None:
@@ -179,15 +176,13 @@ def track_frames(tracker: FaceTracker, frames: Iterator[Image], fps: float) -> T
     """Track images in order (see `Track`)."""
     missing = np.full((NUM_LANDMARKS, 3), np.nan, np.float32)
     seen: list[Array] = []
-    two = False
     for image in frames:
         found = tracker.track(image)
-        two = two or tracker.faces_seen > 1
         seen.append(missing if found is None else found)
     screen = np.stack(seen) if seen else np.zeros((0, NUM_LANDMARKS, 3), np.float32)
     metric, pose = to_metric(screen)
     valid = np.isfinite(screen).all(axis=(1, 2))
-    return Track(screen, metric, pose, valid, fps, two)
+    return Track(screen, metric, pose, valid, fps)
 
 
 def track_video(path: str | Path, max_faces: int = 1) -> Track:

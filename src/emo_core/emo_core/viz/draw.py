@@ -56,11 +56,6 @@ def _text_alpha(text: str, size: int, bold: bool) -> NDArray[np.float32]:
     return np.asarray(mask, np.float32)[..., None] / 255
 
 
-def text_width(text: str, size: int, bold: bool = False) -> int:
-    """Width in px of one line of text."""
-    return int(_text_alpha(text, size, bold).shape[1])
-
-
 def put_text(
     image: Image,
     text: str,
