@@ -15,8 +15,9 @@ from emo_core.errors import EmoError
 from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.robot.bench import Bench, Picture, RealClock, SimulatedClock
 from emo_core.robot.bus import BusError
-from emo_core.robot.calibration import Calibration, _way, calibrate
+from emo_core.robot.calibration import Calibration, calibrate
 from emo_core.robot.description import Moves, RobotDescription
+from emo_core.robot.findings import direction
 from emo_core.robot.response import Motion, Response, respond, told_latency
 from emo_core.robot.sim.bench import bench_of
 from emo_core.robot.sim.motor_skew import MotorSkew, motor_skew
@@ -435,4 +436,4 @@ def test_which_way_is_told_only_where_it_is_seen_well_enough(down_mm, error_mm, 
         0.02, 0.001, 0.9, np.linspace(0, 1, 3), np.ones(2), np.eye(2), push, push_sd
     )
     jaw = RobotDescription.load("sim").motors[-1]
-    assert _way(replace(jaw, moves=Moves(152, "down")), response) == way
+    assert direction(replace(jaw, moves=Moves(152, "down")), response) == way

@@ -25,8 +25,9 @@ from emo_core.errors import EmoError
 
 if TYPE_CHECKING:
     from emo_core.robot.bench import Bench
-    from emo_core.robot.calibration import Calibration, Finding
+    from emo_core.robot.calibration import Calibration
     from emo_core.robot.description import RobotDescription
+    from emo_core.robot.findings import Finding
 
 QUIET_NATIVE = True
 

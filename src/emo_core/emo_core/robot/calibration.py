@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
-from emo_core.face import topology
 from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.rates import FPS
 from emo_core.robot.bench import Bench, Take
-from emo_core.robot.description import WAYS, Motor, RobotDescription
+from emo_core.robot.description import Motor, RobotDescription
+from emo_core.robot.findings import LEAST_CHANGE, Finding, find, servo_state
 from emo_core.robot.response import SLOW_HZ, Motion, Response, respond, told_latency
 from emo_core.robot.speech_like import SpeechLikeCurve
 
@@ -34,41 +34,12 @@ _STEP_S = 0.15
 _REACH = (0.2, 0.7)
 #: Every third step or so ends at a limit.
 _TO_AN_END = 0.35
-#: A servo that does less than this share of what it was sent does not move.
-_MOVES = 0.2
-#: Changes of limits and neutral below this are none.
-_LEAST_CHANGE = 0.03
 _REST_S, _LAG_S = 12.0, 12.0
 #: Rounds of moving the neutral pose and looking again.
 _ROUNDS = 3
 _SEED = 7
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is now known of one motor.
-
-    Attributes:
-        servo: "moves", "still", "silent" (no answer), or "" if its bus cannot tell.
-        seen: whether the face moves.
-        where: of the face, "" if not seen. travel_mm: of the point that moves most.
-        way: "as described", "reversed", "not as described" (neither), or "" (not described, not
-            seen, or seen too badly there to tell).
-        latency_sd_s: standard error of its latency; NaN if that is the others' median.
-        motor: with limits, neutral pose, raw order and latency as found.
-        fault: what is wrong with it and what to do, or "".
-    """
-
-    servo: str
-    seen: bool
-    where: str
-    travel_mm: float
-    way: str
-    latency_sd_s: float
-    motor: Motor
-    fault: str
 
 
 @dataclass(frozen=True)
@@ -173,7 +144,7 @@ def calibrate(
         for index, take in enumerate(takes)
     ]
     responses = respond(motions)
-    findings = _found(before, takes, responses)
+    findings = find(before, takes, responses)
     after = _with(before, [finding.motor for finding in findings])
     tell("face at rest")
     rest_mm = (float("nan"), float("nan"))
@@ -198,9 +169,6 @@ def _uncompensated(robot: RobotDescription) -> RobotDescription:
 
 def _with(robot: RobotDescription, motors: list[Motor]) -> RobotDescription:
     return replace(robot, motors=tuple(motors))
-
-
-# -- one motor -------------------------------------------------------------------------------
 
 
 def _step(bench: Bench, index: int, steps: int) -> Take:
@@ -228,133 +196,6 @@ def _step(bench: Bench, index: int, steps: int) -> Take:
         return pose
 
     return bench.play(goals, float(starts[-1]) + 0.6, ask=index)
-
-
-def _found(
-    robot: RobotDescription, takes: list[Take], responses: list[Response]
-) -> tuple[Finding, ...]:
-    seen = [response.latency_s for response in responses if response.seen]
-    if not seen:
-        raise EmoError(
-            f"robot '{robot.name}': no motor moves anything in the picture. "
-            "Check the servos' supply, and that the camera looks at this robot"
-        )
-    usual = float(np.median(seen))
-    quickest = min(0.0, *seen)  # only differences matter, and a file takes none below zero
-    return tuple(
-        _finding(robot, index, takes[index], responses[index], usual - quickest, quickest)
-        for index in range(len(robot.motors))
-    )
-
-
-def _finding(
-    robot: RobotDescription,
-    index: int,
-    take: Take,
-    response: Response,
-    usual_s: float,
-    quickest_s: float,
-) -> Finding:
-    motor = robot.motors[index]
-    servo = _servo(take, index)
-    if not response.seen:
-        return Finding(
-            servo=servo,
-            seen=False,
-            where="",
-            travel_mm=0.0,
-            way="",
-            latency_sd_s=float("nan"),
-            motor=replace(motor, latency_s=round(usual_s, 4)),
-            fault=_unseen(motor, servo, take),
-        )
-    found, fault, way = motor, "", _way(motor, response)
-    if way == "reversed" and motor.raw is not None:
-        found = replace(found, raw=(motor.raw[1], motor.raw[0]))
-        fault = "moved the wrong way: its raw is turned round. Calibrate the new file once more"
-    elif way == "reversed":
-        fault = "moves the wrong way: give it raw, the servo's units at command 0 and 1"
-    elif way == "not as described":
-        fault = "does not move the face as moves says: check its linkage, or mend moves"
-    else:
-        found = replace(found, limits=_limits(motor, response))
-    point = int(np.argmax(np.linalg.norm(response.push, axis=1)))
-    travel = float(np.linalg.norm(response.push[point]) * np.ptp(response.knots))
-    return Finding(
-        servo=servo,
-        seen=True,
-        where=_region(point),
-        travel_mm=travel,
-        way=way,
-        latency_sd_s=response.latency_sd_s,
-        motor=replace(found, latency_s=round(response.latency_s - quickest_s, 4)),
-        fault=fault,
-    )
-
-
-def _servo(take: Take, index: int) -> str:
-    if not len(take.told):
-        return ""
-    if not np.isfinite(take.told).any():
-        return "silent"
-    moved = np.nanmax(take.told) - np.nanmin(take.told)
-    return "moves" if moved > _MOVES * np.ptp(take.sent[:, index]) else "still"
-
-
-def _unseen(motor: Motor, servo: str, take: Take) -> str:
-    if servo == "silent":
-        return f"does not answer: check its cable, its supply, and that its id is {motor.id}"
-    if servo == "still":
-        return (
-            f"stays at {float(np.nanmean(take.told)):.2f} whatever it is sent: "
-            "is it stuck, or without torque?"
-        )
-    if motor.gaze:
-        return ""
-    if servo == "moves":
-        return "turns, but nothing moves in the picture: is its linkage loose, or out of sight?"
-    return "moves nothing in the picture: check its cable, its id and its linkage"
-
-
-def _way(motor: Motor, response: Response) -> str:
-    if motor.moves is None:
-        return ""
-    ahead = np.array(WAYS[motor.moves.way])
-    push = float(ahead @ response.push[motor.moves.point])
-    error = float(np.linalg.norm(response.push_sd[motor.moves.point]))
-    if abs(push) < 4.0 * error:
-        most = float(np.linalg.norm(response.push, axis=1).max())
-        return "not as described" if 8.0 * error < most else ""
-    return "as described" if push > 0.0 else "reversed"
-
-
-def _limits(motor: Motor, response: Response) -> tuple[float, float]:
-    """The file's, but for ends where the face surely does not move any more."""
-    low, high = motor.limits
-    first, last = response.usable()
-    if first > low + _LEAST_CHANGE and first > response.knots[0]:
-        low = round(min(first, motor.neutral), 3)
-    if last < high - _LEAST_CHANGE and last < response.knots[-1]:
-        high = round(max(last, motor.neutral), 3)
-    return (low, high) if low < high else motor.limits
-
-
-def _region(point: int) -> str:
-    """The part of the face that a FaceMesh point belongs to."""
-    parts = {
-        "iris": (topology.RIGHT_IRIS, topology.LEFT_IRIS),
-        "eye": (topology.EYES,),
-        "brow": (topology.EYEBROWS,),
-        "lips": (topology.LIPS,),
-        "jaw": (topology.LOWER_OVAL,),
-    }
-    for name, tables in parts.items():
-        if any(point in table for table in tables):
-            return name
-    return "skin"
-
-
-# -- all of them -----------------------------------------------------------------------------
 
 
 def _lag(bench: Bench, findings: tuple[Finding, ...], others: list[Motion]) -> float:
@@ -386,7 +227,7 @@ def _camera_late(takes: list[Take], responses: list[Response]) -> float:
         response.latency_s
         - told_latency(take.sent_s[1:], take.sent[:-1, n], take.told_s, take.told)
         for n, (take, response) in enumerate(zip(takes, responses, strict=True))
-        if response.seen and _servo(take, n) == "moves"
+        if response.seen and servo_state(take, n) == "moves"
     ]
     return float(np.median(late)) if late else float("nan")
 
@@ -442,7 +283,7 @@ def _homeward(
     weighed = (push - along @ components) / floor
     covariance = np.linalg.inv(weighed @ push.T + 1e-9 * np.eye(len(seen)))
     change = covariance @ weighed @ wanted
-    sure = np.abs(change) > np.maximum(_LEAST_CHANGE, 3.0 * np.sqrt(np.diag(covariance)))
+    sure = np.abs(change) > np.maximum(LEAST_CHANGE, 3.0 * np.sqrt(np.diag(covariance)))
     motors = list(robot.motors)
     for n, step in zip(np.array(seen)[sure], change[sure], strict=True):
         low, high = motors[n].limits

@@ -24,16 +24,17 @@ halt; braking itself always passes this test, so there is always a safe step.
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.robot.delay import DelayLine
 from emo_core.robot.description import RobotDescription
+from emo_core.robot.sent import Reason, Sent
+
+__all__ = ["MAX_STEP_S", "MIN_STEP_S", "Reason", "SafetyLayer", "Sent", "stoppable"]
 
 #: A longer pause between two steps counts as this long, so that a stall never becomes a leap.
 MAX_STEP_S = 0.05
@@ -47,46 +48,6 @@ _AT_NEUTRAL = 0.01
 _TOLERANCE = 1e-9
 
 Array = NDArray[np.float64]
-
-
-class Reason(enum.IntFlag):
-    """Why a position differs from the command."""
-
-    NONE = 0
-    NOT_FINITE = 1
-    LIMITS = 2
-    SPEED = 4
-    ACCELERATION = 8
-    INTERLOCK = 16
-    DWELL = 32
-    WATCHDOG = 64
-    ESTOP = 128
-    SHAPE = 256
-    SOFT_START = 512
-    RESTED = 1024
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What is really to be sent.
-
-    Attributes:
-        positions: (M,) float64, in the motors' limits.
-        reasons: (M,) of `Reason` bits; 0 where the motor follows its command.
-        torque: False once an e-stop has brought everything to rest.
-    """
-
-    positions: Array
-    reasons: NDArray[np.int64]
-    torque: bool
-
-    def describe(self, names: tuple[str, ...]) -> dict[str, str]:
-        """Motor name -> reasons in words, for the motors that differ."""
-        return {
-            name: ", ".join(flag.name.lower() for flag in Reason if flag & int(bits) and flag.name)
-            for name, bits in zip(names, self.reasons, strict=True)
-            if bits
-        }
 
 
 class SafetyLayer:
