@@ -45,18 +45,48 @@ def anchors(page: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", names(PAGES))
-def test_links_lead_somewhere(page):
-    path = ROOT / page
-    for target in _LINK.findall(_FENCE.sub("", path.read_text())):
+def broken_links(page: Path, root: Path) -> list[str]:
+    """Links of a page that lead nowhere, with the reason."""
+    found = []
+    for target in _LINK.findall(_FENCE.sub("", page.read_text())):
         if target.startswith(("https://", "http://", "mailto:")):
             continue
         place, _, anchor = target.partition("#")
-        there = (path.parent / place).resolve() if place else path
-        assert there.exists(), f"{page}: {target}: no such file"
-        assert ROOT in there.parents, f"{page}: {target} leaves the checkout"
-        if anchor:
-            assert anchor in anchors(there), f"{page}: {target}: no such heading"
+        there = (page.parent / place).resolve() if place else page
+        if not there.exists():
+            found.append(f"{target}: no such file")
+        elif root not in there.parents:
+            found.append(f"{target}: leaves the checkout")
+        elif anchor and anchor not in anchors(there):
+            found.append(f"{target}: no such heading")
+    return found
+
+
+@pytest.mark.parametrize("page", names(PAGES))
+def test_links_lead_somewhere(page):
+    assert broken_links(ROOT / page, ROOT) == []
+
+
+#: Page of a small site -> its text; each of the bad links is to be found.
+SITE = {
+    "index.md": "# A\n\n## One, *two*\n\n[b](b.md#there) [c](#one-two)\n"
+    "[d](gone.md) [e](b.md#nowhere) [f](../../etc) [g](https://example.org/gone)\n",
+    "b.md": "# B\n\n## There\n\n```\n## Not there\n[no](link.md)\n```\n",
+}
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path):
+    docs = tmp_path / "checkout" / "docs"
+    docs.mkdir(parents=True)
+    for name, text in SITE.items():
+        (docs / name).write_text(text)
+    (tmp_path / "etc").mkdir()
+    assert broken_links(docs / "b.md", tmp_path / "checkout") == []
+    assert broken_links(docs / "index.md", tmp_path / "checkout") == [
+        "gone.md: no such file",
+        "b.md#nowhere: no such heading",
+        "../../etc: leaves the checkout",
+    ]
 
 
 def test_every_page_is_in_the_site():
@@ -146,6 +176,67 @@ def test_a_command_that_is_not_understood_is_found(tmp_path):
     assert "-o" in options(parser, ["track"])
 
 
+#: Commands whose work a test does by calling what they call; the command line itself would take
+#: minutes, real recordings, or a person.
+RUN_BY_PARTS = {
+    "dashboard": "ros/test_dashboard_browser.py",
+    "top": "ros/test_board.py",
+    "test": "cli/test_main.py",
+    "train apc": "training/test_training.py",
+    "train audio2landmark": "training/test_training.py",
+    "train inverse": "training/test_inverse.py",
+    "train predictive": "mimic/test_training.py",
+    "data prepare": "data/test_prepare.py",
+    "eval apc": "evaluation/test_apc.py",
+    "eval inverse": "evaluation/test_inverse.py",
+    "eval precision": "evaluation/test_precision.py",
+}
+
+
+def subcommand(words: list[str]) -> str:
+    """`eval lipsync`, `bag`: a command, with its own choice of what to do where it has one."""
+    parser, _ = make_parser(words[0])
+    below = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
+    chosen = words[1:2] if below and words[1:2] and words[1] in below[0] else []
+    return " ".join([words[0], *chosen])
+
+
+def run_by_tests() -> set[str]:
+    """What tests give to the command line: `emo("bag", ...)`, `partial(emo, "stop")`, `[..., main
+    ..., "docs", ...]`, and every command of the tutorial, which is run as it stands."""
+    tutorial = emo_commands(DOCS / "tutorial.md")
+    found = {subcommand(words) for words, whole in tutorial if whole}
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            parts: list[ast.expr] = []
+            if isinstance(node, ast.Call):
+                parts = [node.func, *node.args]
+            elif isinstance(node, ast.List):
+                parts = node.elts
+            for i, part in enumerate(parts[:-1]):
+                runs = re.search(r"\bemo$|emo\.cli import main", ast.unparse(part).strip("\"'"))
+                given = [each.value for each in parts[i + 1 :] if isinstance(each, ast.Constant)]
+                if runs and given and given[0] in COMMANDS:
+                    found.add(subcommand([str(each) for each in given]))
+    return found
+
+
+def test_every_command_of_the_pages_is_run_by_a_test():
+    documented = {
+        subcommand(words)
+        for page in WRITTEN
+        for words, whole in emo_commands(page)
+        if whole and words and words[0] in COMMANDS
+    }
+    assert len(documented) > 20
+    tested = run_by_tests()
+    assert "bag" in tested and "dashboard" not in tested
+    assert documented - tested - set(RUN_BY_PARTS) == set()
+    assert set(RUN_BY_PARTS) & tested == set(), "run as a whole: no exception any more"
+    for command, test in RUN_BY_PARTS.items():
+        assert (ROOT / "tests" / test).is_file(), f"{command}: {test}"
+
+
 @pytest.mark.parametrize("page", names(WRITTEN))
 def test_launch_arguments_and_scripts_exist(page):
     known = {option.name for option in GraphOptions.of(BOTH)}
@@ -214,6 +305,21 @@ def test_every_parameter_is_described():
             if node.args and isinstance(node.args[0], ast.Constant):
                 assert len(node.args) >= 3, f"{path.name}: {ast.unparse(node)}"
                 assert node.args[2], f"{path.name}: {ast.unparse(node)}"
+
+
+def test_site_is_not_built_with_a_broken_link(tmp_path):
+    pytest.importorskip("mkdocs", reason="./emo docs has not been run here")
+    (tmp_path / "docs").mkdir()
+    for name, text in SITE.items():
+        (tmp_path / "docs" / name).write_text(text)
+    nav = "[index.md, b.md]"
+    (tmp_path / "mkdocs.yml").write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\nnav: {nav}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "'gone.md'" in done.stderr and "'b.md#nowhere'" in done.stderr
 
 
 def test_site_builds_without_a_broken_link(tmp_path):

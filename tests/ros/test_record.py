@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import csv
 import json
 import os
@@ -17,13 +18,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
 pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
 from probing import spinning
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 from waiting import until
 
@@ -41,6 +46,7 @@ from emo_core.robot.description import RobotDescription
 from emo_core.robot.portable import is_same
 from emo_core.robot.sim.render import Renderer
 from emo_core.viz.video import VideoWriter
+from emo_recorder.offered import message_class
 from emo_recorder.player import PlayerNode
 from emo_recorder.sink import Sink
 
@@ -155,6 +161,60 @@ def test_a_recording_holds_every_message_of_the_graph(speech: Bag) -> None:
     assert counts["/motor_command"] == 51
     assert speech.lost["/audio"] == speech.lost["/lipsync/motor_command"] == 0
     assert json.loads(speech.info["graph"])["lookahead"] == "full"
+
+
+#: Keys of a profile in rosbag2_storage/qos.cpp.
+PROFILE = {
+    "history", "depth", "reliability", "durability", "deadline", "lifespan", "liveliness",
+    "liveliness_lease_duration", "avoid_ros_namespace_conventions",
+}  # fmt: skip
+
+
+def same(decoded: Any, message: Any) -> bool:
+    """Whether a message read by its definition in the recording is what rclpy reads."""
+    if hasattr(message, "get_fields_and_field_types"):
+        names = message.get_fields_and_field_types()
+        return all(same(getattr(decoded, name), getattr(message, name)) for name in names)
+    if isinstance(message, (list, tuple)):
+        return len(decoded) == len(message) and all(map(same, decoded, message))
+    if isinstance(message, bytes):  # one byte
+        return decoded in (message, message[0])
+    if isinstance(decoded, bytes):
+        return decoded == bytes(message)
+    if isinstance(message, (np.ndarray, array.array)):
+        one, two = (np.asarray(each, np.float64) for each in (decoded, message))
+        return bool(np.array_equal(one, two, equal_nan=True))
+    return bool(decoded == message)
+
+
+@pytest.mark.parametrize("recorded", ["speech", "seen"])
+def test_other_readers_read_the_same(recorded: str, request: pytest.FixtureRequest) -> None:
+    """MCAP's own reader, which goes by the index, and rclpy, which has the messages compiled in."""
+    bag: Bag = request.getfixturevalue(recorded)
+    (path,) = bag.files
+    with path.open("rb") as file:
+        reader = make_reader(file, validate_crcs=True, decoder_factories=[DecoderFactory()])
+        assert reader.get_header().profile == "ros2"
+        index = reader.get_summary()
+        assert index is not None and index.statistics is not None
+        counts = index.statistics.channel_message_counts
+        assert {each.topic: counts[each.id] for each in index.channels.values()} == {
+            topic: len(times) for topic, times in bag.log_ns.items()
+        }
+        assert {each.encoding for each in index.schemas.values()} == {"ros2msg"}
+        assert all(each.message_index_length > 0 for each in index.chunk_indexes)
+        for channel in index.channels.values():
+            profiles = yaml.safe_load(channel.metadata["offered_qos_profiles"])
+            assert channel.message_encoding == "cdr" and profiles
+            assert all(set(profile) == PROFILE for profile in profiles)
+        assert {each.name for each in reader.iter_attachments()} == set(bag.attached)
+        read = 0
+        for schema, _, message, decoded in reader.iter_decoded_messages():
+            assert schema is not None
+            official = deserialize_message(message.data, message_class(schema.name))
+            assert same(decoded, official), schema.name
+            read += 1
+    assert read == index.statistics.message_count > 100
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
