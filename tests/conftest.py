@@ -21,6 +21,12 @@ for _package in sorted((ROOT / "src").iterdir()):
     if (_package / _package.name / "__init__.py").is_file() and str(_package) not in sys.path:
         sys.path.insert(0, str(_package))
 
+# Workers (`pytest -n 2`) do not hear each other's nodes.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    from emo import ros_domain
+
+    os.environ.update(ros_domain.domain_environment({}, os.environ.get("ROS_DISTRO")))
+
 
 def recordings() -> Path | None:
     """Folder of the recordings: EMO_DATA, else shared/data beside the checkout."""
@@ -28,7 +34,16 @@ def recordings() -> Path | None:
     return folder if (folder / "grid_s1").is_dir() else None
 
 
+#: Their tests keep time with live nodes, servos or cameras: nothing else is to run beside them.
+TIMELY = ("tests/ros", "tests/robot/buses", "tests/camera")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        timely = any(item.path.is_relative_to(ROOT / folder) for folder in TIMELY)
+        if timely or item.get_closest_marker("ros"):
+            item.add_marker("timely")
     if recordings() is None:
         reason = "NO RECORDINGS: set EMO_DATA to the folder that holds grid_s1, grid_other, ..."
         for item in items:

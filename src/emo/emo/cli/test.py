@@ -1,7 +1,8 @@
 """Lint, types and tests: what CI runs.
 
-ruff over everything, mypy --strict over emo_core, then pytest. Tools are installed at first use.
-Tests that need recordings or ROS say why they are skipped where those are missing.
+ruff over everything, mypy --strict over emo_core, then pytest: two tests at a time, and those that
+keep time with live nodes, servos or cameras one by one. Tools are installed at first use. Tests
+that need recordings or ROS say why they are skipped where those are missing.
 """
 
 from __future__ import annotations
@@ -42,16 +43,20 @@ def run(args: argparse.Namespace) -> int:
             print(f"emo: the tests that need ROS are left out: {error}", file=sys.stderr)
             args.no_ros = True
     python = sys.executable
+    pytest = [python, "-m", "pytest"]
     marks = [] if args.all else ["not slow"]
     if args.no_ros:
         marks.append("not ros")
-    steps = {
-        "ruff": [python, "-m", "ruff", "check", "--quiet", "."],
-        "mypy": [python, "-m", "mypy", "src/emo_core/emo_core"],
-        "pytest": [python, "-m", "pytest", *(["-m", " and ".join(marks)] if marks else [])],
-    }
     if args.tests:
-        steps = {"pytest": [*steps["pytest"], *args.tests]}
+        steps = {"pytest": [*pytest, *_marked(*marks), *args.tests]}
+    else:
+        steps = {
+            "ruff": [python, "-m", "ruff", "check", "--quiet", "."],
+            "mypy": [python, "-m", "mypy", "src/emo_core/emo_core"],
+            # A module's tests share what they made: one process has them all.
+            "pytest": [*pytest, *_marked(*marks, "not timely"), "-n", "2", "--dist", "loadfile"],
+            "pytest in real time": [*pytest, *_marked(*marks, "timely")],
+        }
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     failed = []
     for name, command in steps.items():
@@ -60,9 +65,14 @@ def run(args: argparse.Namespace) -> int:
         status = subprocess.run(command, cwd=root, env=environment, check=False).returncode
         if status:
             failed.append(name)
-        if name != "pytest":  # whose own closing line is the last word
+        if not name.startswith("pytest"):  # whose own closing line is the last word
             verdict = "failed" if status else "ok"
             print(f"== {name}: {verdict} ({time.monotonic() - start:.0f} s)", flush=True)
-    if failed and failed != ["pytest"]:
+    if failed and failed != [name]:  # the last step has just said so
         print(f"emo: error: failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _marked(*marks: str) -> list[str]:
+    """pytest's option for the tests that have all of the marks."""
+    return ["-m", " and ".join(marks)] if marks else []
