@@ -218,8 +218,12 @@ def main() -> int:
     for package in sorted((Path(__file__).resolve().parents[1] / "src").iterdir()):
         sys.path.append(str(package))
     from emo.attach import join_graph
+    from emo_core.errors import EmoError
 
-    join_graph()
+    try:
+        join_graph()
+    except EmoError as error:
+        sys.exit(str(error))
     rows = []
     with witnessing(args.namespace.strip("/")) as witness:
         time.sleep(3.0)  # every node has reported twice
@@ -228,7 +232,10 @@ def main() -> int:
         if not args.json:
             print(" down_s  told_s   cpu_s    load   nodes")
         for nodes in witness.groups():
-            rows.append(witness.kill(nodes))
+            try:
+                rows.append(witness.kill(nodes))
+            except (TimeoutError, FileNotFoundError, ProcessLookupError) as error:
+                sys.exit(f"the graph, or a part of it, has ended: {error}")
             if not args.json:
                 row = rows[-1]
                 figures = (row.down_s, row.told_s, row.cpu_s, row.load)
