@@ -132,7 +132,7 @@ def test_growth_of_a_long_run(monkeypatch):
 
 
 def test_the_dashboards_ways_take_turns(monkeypatch, tmp_path):
-    began, p95_ms = [], iter([10.0, 10.1, 10.4, 20.0, 20.0, 22.0])
+    began, p95_ms = [], iter([10.0, 10.1, 10.2, 10.4, 20.0, 20.0, 20.0, 22.0])
 
     @contextlib.contextmanager
     def beside(what: str, usage: Usage) -> Iterator[Any]:
@@ -153,15 +153,16 @@ def test_the_dashboards_ways_take_turns(monkeypatch, tmp_path):
     monkeypatch.setenv("ROS_DOMAIN_ID", "77")
     monkeypatch.setattr(dashboard, "run", run)
     monkeypatch.setattr(dashboard, "_page", page)
-    monkeypatch.setattr(dashboard, "_browser", lambda url: beside(url, Usage(0)))
+    monkeypatch.setattr(dashboard, "_browser", lambda _, draws: beside(f"{draws=}", Usage(0)))
     figures = dashboard.measure(tmp_path, tmp_path, tmp_path, 2)
-    turn = ["graph", "page", "graph", "page", "http://127.0.0.1:8080/", "graph"]
+    turn = ["graph", "page", "graph"]
+    turn += ["page", "draws=False", "graph", "page", "draws=True", "graph"]
     assert began == turn + turn
     assert figures["ways"][dashboard.WITHOUT]["p95_ms"] == {"lipsync": [10.0, 20.0]}
     assert figures["ways"][dashboard.SEEN]["dropped"] == 2
     seen = figures["ratios"][dashboard.SEEN]["lipsync"]
     assert seen == pytest.approx({"median": 1.07, "least": 1.04, "most": 1.1})
-    assert [len(each["browser_cores"]) for each in figures["ways"].values()] == [0, 0, 2]
+    assert [len(each["browser_cores"]) for each in figures["ways"].values()] == [0, 0, 2, 2]
 
 
 def test_who_is_beside_the_graph_is_waited_for_and_ended():

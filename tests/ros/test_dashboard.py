@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,18 +19,16 @@ pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync 
 pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: ./emo lipsync")
 pytest.importorskip("viser", reason="pip install -r requirements/dashboard.txt")
 
-import msgspec.msgpack
-import viser
 from emo_interfaces.msg import AudioChunk, FaceLandmarks, MotorCommand, SpeechFeatures
 from probing import spinning
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 from waiting import until
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Subprotocol
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection
 
+from emo.bench.far_browser import looking
 from emo_core.camera.image import encode
 from emo_core.errors import EmoError
 from emo_core.face import topology
@@ -54,19 +51,6 @@ from emo_normalization.normalization import NormalizationNode
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]
 
 ROBOT = RobotDescription.load("sim")
-#: What a browser sends first: from then on it looks.
-CAMERA = {
-    "type": "ViewerCameraMessage",
-    "wxyz": (1.0, 0.0, 0.0, 0.0),
-    "position": (0.0, 0.0, 5.0),
-    "fov": 1.0,
-    "near": 0.01,
-    "far": 1000.0,
-    "image_height": 600,
-    "image_width": 800,
-    "look_at": (0.0, 0.0, 0.0),
-    "up_direction": (0.0, 1.0, 0.0),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -104,22 +88,8 @@ def get(dashboard: DashboardNode, path: str = "/", **headers: str) -> http.clien
 @contextlib.contextmanager
 def browser(dashboard: DashboardNode, **headers: str) -> Iterator[ClientConnection]:
     """What a browser's web socket does, until the block ends; what comes is read and dropped."""
-    with connect(
-        f"ws://127.0.0.1:{port_of(dashboard)}",
-        subprotocols=[Subprotocol(f"viser-v{viser.__version__}")],
-        additional_headers=headers,
-        max_size=None,
-    ) as socket:
-        reader = threading.Thread(target=_drain, args=(socket,), daemon=True)
-        reader.start()
-        socket.send(msgspec.msgpack.encode(CAMERA))
-        yield socket
-
-
-def _drain(socket: ClientConnection) -> None:
-    with contextlib.suppress(ConnectionClosed):
-        while True:
-            socket.recv()
+    with looking(dashboard.url, headers) as far:
+        yield far.socket
 
 
 # -- who may see it ----------------------------------------------------------------------------

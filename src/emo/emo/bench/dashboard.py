@@ -1,4 +1,4 @@
-"""What the dashboard costs: the same graph without it, with it, and with a browser that looks."""
+"""What the dashboard costs: the same graph without it, with it, and with browsers that look."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from emo.ros_domain import domain_environment
 from emo.ros_setup import sourced_distro
 from emo_core.errors import EmoError
 
-WITHOUT, UNSEEN, SEEN = "without", "with it, nobody looks", "with it, a browser looks"
-WAYS = (WITHOUT, UNSEEN, SEEN)
+WITHOUT, UNSEEN = "without", "with it, nobody looks"
+AFAR, SEEN = "with it, looked at from elsewhere", "with it, a browser here draws it"
+WAYS = (WITHOUT, UNSEEN, AFAR, SEEN)
 #: A page, or a browser on it, may take so long to be there.
 PATIENCE_S = 60.0
 #: The browser of this machine, or None.
@@ -33,6 +34,8 @@ BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
     None,
 )
+#: Reads what a browser on another computer is sent.
+FAR_BROWSER = [sys.executable, "-m", "emo.bench.far_browser"]
 #: Processes are looked at so often: rarely, for the looking costs, too.
 _PERIOD_S = 1.0
 _ESTABLISHED = "01"
@@ -81,8 +84,8 @@ def measure(
 ) -> dict[str, Any]:
     """Both pipelines, `rounds` times in each of `WAYS`, in turns.
 
-    The browser has the lowest priority: on an operator's own computer it would cost this one
-    nothing.
+    An operator's browser draws on another computer: `AFAR` reads what such a one is sent. `SEEN`
+    has it drawn with this machine's processor, at the lowest priority.
 
     Returns:
         `rounds`; `ways`: way -> `p95_ms`: pipeline -> figure of each round, `dropped`: frames in
@@ -104,7 +107,7 @@ def measure(
     before = ways[WITHOUT]["p95_ms"]
     return {"rounds": rounds, "ways": ways, "ratios": {
         way: {name: _spread(values, before[name]) for name, values in ways[way]["p95_ms"].items()}
-        for way in (UNSEEN, SEEN)
+        for way in WAYS[1:]
     }}  # fmt: skip
 
 
@@ -126,8 +129,8 @@ def _turn(
         page = browser = None
         if way != WITHOUT:
             page, address = stack.enter_context(_page(environment))
-            if way == SEEN:
-                browser = stack.enter_context(_browser(address))
+            if way in (AFAR, SEEN):
+                browser = stack.enter_context(_browser(address, draws=way == SEEN))
         began_s = time.time()
         result = run(BOTH, speech, video, out, processes, environment=environment)
     for name, each in result["pipelines"].items():
@@ -152,11 +155,12 @@ def _address(said: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def _browser(address: str) -> Iterator[_Beside]:
+def _browser(address: str, draws: bool) -> Iterator[_Beside]:
     """A browser that has the page open."""
     port = int(address.rstrip("/").rpartition(":")[2])
     with tempfile.TemporaryDirectory(prefix="emo-browser-", ignore_cleanup_errors=True) as profile:
-        command = ["nice", "-n", "19", *browser_command(Path(profile)), address]
+        program = browser_command(Path(profile)) if draws else FAR_BROWSER
+        command = ["nice", "-n", "19", *program, address]
         with _watched(command, os.environ) as browser:
             browser.wait(lambda: _looked_at(port), "the browser")
             yield browser

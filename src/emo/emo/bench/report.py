@@ -132,8 +132,9 @@ def _dashboard(figures: dict[str, Any], seconds: float) -> list[str]:
                            for key in ("dashboard_cores", "browser_cores"))))  # fmt: skip
     lines += table(("dashboard", "pipeline", "p95 ms", "p95 over the same round's without it",
                     "dropped", "dashboard, % of a core", "browser, % of a core"), rows)  # fmt: skip
-    return [*lines, "", "Medians of the rounds (and their range). The browser runs on this machine "
-            "at the lowest priority.", "", "![dashboard](dashboard.png)", ""]  # fmt: skip
+    return [*lines, "", "Medians of the rounds (and their range). Who looks runs on this machine, "
+            "at the lowest priority; from elsewhere means that nothing is drawn here.", "",
+            "![dashboard](dashboard.png)", ""]  # fmt: skip
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
