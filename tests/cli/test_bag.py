@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from mcap_ros2.writer import Writer
 
-from emo_core.bag import Bag, BagWriter, Topic, complete
+from emo_core.bag import Bag, BagWriter, Topic, complete, tracks
 from emo_core.bag.provenance import origin
 from emo_core.robot.description import RobotDescription
 from emo_core.viz.video import VideoWriter
@@ -279,6 +279,53 @@ def test_other_messages_than_the_graphs_are_told(
     ):
         folder = rewritten(bag, tmp_path / f"other_{number}", graph, change)
         assert re.search(said, emo("bag", folder, "--out", tmp_path / "out").error_line)
+
+
+@pytest.mark.parametrize(
+    ("topic", "field", "older"),
+    [
+        ("audio", "float32[] data", "string data"),
+        ("audio", "uint64 first_sample\n", ""),
+        ("lipsync/motor_command", "float32[] positions", "float64 position"),
+        ("joint_states", "string[] name", "string names"),
+        ("joint_states", "builtin_interfaces/Time stamp", "float64 stamp"),
+    ],
+)
+def test_an_older_definition_is_told(
+    emo: Callable[..., Any], bag: Path, tmp_path: Path, topic: str, field: str, older: str
+) -> None:
+    def aged(each: Topic, data: bytes) -> tuple[Topic, bytes]:
+        if each.name != f"/r/{topic}":
+            return each, data
+        assert field in each.definition
+        return replace(each, definition=each.definition.replace(field, older)), data
+
+    folder = rewritten(bag, tmp_path / "older", {"graph": json.dumps({"namespace": "r"})}, aged)
+    line = emo("bag", folder, "--out", tmp_path / "out").error_line
+    assert f"/r/{topic} was recorded with another" in line and field.strip() in line
+    assert "use the version that recorded it" in line
+
+
+def test_numbers_that_cannot_be_are_left_out_of_the_sound(bag: Path, tmp_path: Path) -> None:
+    whole = tracks.sound(Bag(bag), "/r/audio")
+    assert len(whole.samples) == 32_000
+    # CDR's own four bytes; stamp; frame_id (its length, a zero byte), and so 8-byte alignment.
+    stamp, first = slice(4, 8), slice(20, 28)
+
+    def strange(each: Topic, data: bytes) -> tuple[Topic, bytes]:
+        number = int.from_bytes(data[first], "little")
+        if each.name != "/r/audio" or number not in (6400, 9600):
+            return each, data
+        changed = bytearray(data)
+        changed[first] = (2**60 if number == 6400 else 0).to_bytes(8, "little")
+        if number == 9600:  # another stream, and by its stamp years before
+            changed[stamp] = (1_600_000_000).to_bytes(4, "little")
+        return each, bytes(changed)
+
+    heard = tracks.sound(Bag(rewritten(bag, tmp_path / "strange", {}, strange)), "/r/audio")
+    assert heard.start_ns == whole.start_ns and len(heard.samples) == 32_000
+    silent = np.flatnonzero(heard.samples == 0)
+    assert silent.tolist() == [*range(6400, 6720), *range(9600, 9920)]
 
 
 @pytest.mark.parametrize(

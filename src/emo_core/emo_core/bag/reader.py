@@ -24,6 +24,7 @@ from mcap_ros2._vendor.rosidl_adapter.parser import InvalidSpecification
 from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
+from emo_core.bag.definitions import bare
 from emo_core.bag.losses import Losses
 from emo_core.bag.writer import INFO, STOPPED, Topic
 from emo_core.errors import EmoError
@@ -42,6 +43,25 @@ _TYPES = {
     "joint_states": "sensor_msgs/msg/JointState",
     "compressed": "sensor_msgs/msg/CompressedImage",
 }
+#: What a definition must have of each type for emo to read it, beside what it does not need.
+_STAMPED = {"std_msgs/Header header", "builtin_interfaces/Time stamp"}
+_TIMED = _STAMPED | {"uint64 frame", "builtin_interfaces/Time target_time"}
+_FIELDS = {
+    "emo_interfaces/msg/AudioChunk": {
+        *_STAMPED, "uint64 first_sample", "uint32 sample_rate", "float32[] data",
+        "bool end_of_stream",
+    },
+    "emo_interfaces/msg/SpeechFeatures": {
+        *_STAMPED, "uint64 first_frame", "uint32 dim", "float32[] data",
+    },
+    "emo_interfaces/msg/FaceLandmarks": {*_TIMED, "float32[] points"},
+    "emo_interfaces/msg/MotorCommand": {
+        *_TIMED, "string source", "string[] names", "float32[] positions", "bool valid",
+        "bool active", "bool end_of_stream", "float32[] stage_ms",
+    },
+    "sensor_msgs/msg/JointState": {*_STAMPED, "string[] name", "float64[] position"},
+    "sensor_msgs/msg/CompressedImage": {*_STAMPED, "uint8[] data"},
+}  # fmt: skip
 #: No record of a recording is longer; a length beyond it is damage.
 _LONGEST = 2**30
 
@@ -205,6 +225,13 @@ class Bag:
             ) from error
         if decoder is None:
             raise EmoError(f"{self.path} holds no definition of {recorded}: it cannot be read")
+        lines = bare(self.topic(topic).definition).splitlines()
+        lacking = sorted(_FIELDS.get(recorded, set()).difference(lines))
+        if lacking:
+            raise EmoError(
+                f"{self.path}: {topic} was recorded with another {recorded} than this version "
+                f"reads (no `{lacking[0]}`): use the version that recorded it"
+            )
         return decoder
 
 

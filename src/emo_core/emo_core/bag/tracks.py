@@ -19,6 +19,9 @@ from emo_core.rates import SAMPLE_RATE
 from emo_core.robot.description import RobotDescription
 from emo_core.viz.draw import Image
 
+#: Sound may begin or end by so much beside the recording.
+_SLACK_S = 60.0
+
 
 def nanoseconds(stamp: Any) -> int:
     """A message's stamp, ns."""
@@ -45,8 +48,11 @@ def sound(bag: Bag, topic: str) -> Sound:
     """A topic of AudioChunk as one piece, gaps as silence; empty where there is none.
 
     The time line is the sound's own: the samples' numbers, set at the first chunk's stamp. A
-    second stream on the topic begins where its stamp says.
+    second stream on the topic begins where its stamp says. What would lie far beyond the recording
+    (numbers that cannot be) is left out.
     """
+    received = bag.log_ns.get(topic, np.zeros(1, np.int64))
+    most = int(np.ptp(received) * 1e-9 + _SLACK_S) * SAMPLE_RATE
     pieces: list[tuple[int, NDArray[np.float32]]] = []
     start_ns, origin, expected = 0, 0, -1
     for raw in bag.messages([topic]):
@@ -56,10 +62,12 @@ def sound(bag: Bag, topic: str) -> Sound:
             continue
         first_ns = nanoseconds(chunk.header.stamp) - len(data) * 1_000_000_000 // SAMPLE_RATE
         start_ns = start_ns or first_ns
+        begun = origin
         if chunk.first_sample < expected or expected < 0:
-            origin = round((first_ns - start_ns) * SAMPLE_RATE / 1e9) - chunk.first_sample
-        expected = chunk.first_sample + len(data)
-        pieces.append((origin + chunk.first_sample, data))
+            begun = round((first_ns - start_ns) * SAMPLE_RATE / 1e9) - chunk.first_sample
+        if -len(data) < begun + chunk.first_sample < most:
+            origin, expected = begun, chunk.first_sample + len(data)
+            pieces.append((origin + chunk.first_sample, data))
     samples = np.zeros(max((at + len(data) for at, data in pieces), default=0), np.float32)
     for at, data in pieces:
         samples[max(at, 0) : at + len(data)] = data[max(-at, 0) :]
@@ -100,7 +108,8 @@ def track(
     names: tuple[str, ...] = ()
     for raw in bag.messages([commands]):
         message = bag.decode(raw)
-        if len(message.positions) and (not names or tuple(message.names) == names):
+        whole = 0 < len(message.positions) == len(message.names)
+        if whole and (not names or tuple(message.names) == names):
             names = tuple(message.names)
             times.append(_shown(message))
             rows.append(list(message.positions))
