@@ -10,6 +10,7 @@ import av
 import pytest
 
 from emo.cli import demo, doctor
+from emo_core import inference
 from emo_core.paths import share_dir
 
 
@@ -73,6 +74,24 @@ def test_doctor_names_a_broken_model_and_fails(emo, tmp_path, monkeypatch):
     assert "missing  models" in result.out
     assert "apc" in result.out
     assert "The offline path does not work" in result.out
+
+
+@pytest.mark.parametrize(
+    ("chosen", "tensorrt", "status", "said"),
+    [
+        ("", False, "ok", "on cpu (ONNX Runtime has no TensorRT; EMO_INFERENCE chooses)"),
+        ("tensorrt-half", True, "ok", "on tensorrt-half (ONNX Runtime has TensorRT; "),
+        ("tensorrt", False, "missing", "this ONNX Runtime has no TensorRT"),
+        ("gpu", True, "missing", "EMO_INFERENCE is 'gpu': give cpu, tensorrt"),
+    ],
+)
+def test_doctor_says_where_the_networks_run(monkeypatch, chosen, tensorrt, status, said):
+    monkeypatch.setenv("EMO_INFERENCE", chosen)
+    monkeypatch.setattr(inference, "has_tensorrt", lambda: tensorrt)
+    (finding,) = doctor.check_inference()
+    assert (finding.name, finding.status) == ("networks", status)
+    assert said in finding.found
+    assert status == "ok" or finding.remedy
 
 
 def test_doctor_reads_the_list_of_packages():

@@ -180,6 +180,19 @@ def check_models() -> Iterator[Finding]:
         yield Finding("models", OK, f"{names} ({size / 1e6:.1f} MB), loaded", offline=True)
 
 
+def check_inference() -> Iterator[Finding]:
+    """Where the networks run, as EMO_INFERENCE chooses."""
+    from emo_core import inference
+
+    built = "has TensorRT" if inference.has_tensorrt() else "has no TensorRT"
+    here = f"ONNX Runtime {built}; {inference.VARIABLE} chooses"
+    try:
+        yield Finding("networks", OK, f"on {inference.chosen()} ({here})")
+    except EmoError as error:
+        remedy = f"unset {inference.VARIABLE}, or set it to {inference.CPU}"
+        yield Finding("networks", MISSING, str(error), remedy, offline=True)
+
+
 def check_face_tracker() -> Iterator[Finding]:
     """MediaPipe with FaceMesh inside."""
     import importlib.util
@@ -303,6 +316,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_packages,
     check_ffmpeg,
     check_face_tracker,
+    check_inference,
     check_models,
     check_ros,
     check_compiler,
