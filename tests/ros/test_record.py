@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -26,7 +27,7 @@ pytest.importorskip("emo_interfaces.msg", reason="emo's messages are not built: 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
-from probing import spinning
+from probing import Probe, spinning
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
@@ -541,6 +542,43 @@ def test_a_recording_that_is_gone_is_said(speech: Bag, tmp_path: Path) -> None:
     until(lambda: "cannot read" in player._kit.health.error)
     player.stop()
     player.destroy_node()
+
+
+def test_damaged_messages_of_a_recording_are_counted_and_left_out(
+    speech: Bag, tmp_path: Path
+) -> None:
+    writer, topic = BagWriter(tmp_path / "bag", speech.info), speech.topic("/audio")
+    for number, raw in enumerate(itertools.islice(speech.messages(["/audio"]), 30)):
+        data = raw.data
+        if number == 7:
+            data = data[: len(data) // 2]
+        elif number == 11:
+            data = data[:4]
+        elif number == 13:  # its stamp is of before all time
+            data = data[:4] + (-(2**31)).to_bytes(4, "little", signed=True) + data[8:]
+        writer.write(topic, *raw[1:4], data)
+    writer.close()
+    player = PlayerNode(
+        parameters={
+            "bag": str(tmp_path / "bag"), "topics": ["/audio"], "wait_for": ["audio"],
+        }
+    )  # fmt: skip
+    probe = Probe()
+    heard = probe.collect(message_class("emo_interfaces/msg/AudioChunk"), "audio")
+    with spinning(player, probe):
+        until(lambda: len(heard) == 27)
+        until(lambda: player._kit.health.faults.get("bad_messages") == 3)
+    numbers = [chunk.first_sample // 320 for chunk in heard]
+    assert numbers == [i for i in range(30) if i not in (7, 11, 13)]
+    assert player._kit.health.error == ""
+
+
+def test_a_recording_of_other_messages_is_not_played(tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / "bag", {})
+    writer.write(Topic("/audio", "std_msgs/msg/String"), 1, 1, 1, b"text")
+    writer.close()
+    with pytest.raises(EmoError, match="/audio holds no message of emo's graph"):
+        PlayerNode(parameters={"bag": str(tmp_path / "bag"), "topics": ["/audio"]})
 
 
 def test_a_recording_is_shown_on_the_robot_as_if_it_happened_now(

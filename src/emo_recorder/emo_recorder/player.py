@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from rclpy._rclpy_pybind11 import RMWError
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.serialization import deserialize_message
@@ -29,7 +30,8 @@ PARAMETERS = (
 class PlayerNode(Node):
     """Publishes recorded messages; all their times are moved by as much, and nothing else.
 
-    What the stages make of them is what they made then: they go by differences of stamps.
+    What the stages make of them is what they made then: they go by differences of stamps. What is
+    damaged is counted and left out.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class PlayerNode(Node):
             if topic not in self._bag.log_ns:
                 raise EmoError(f"{self._bag.path} does not hold {topic}")
             kind = message_class(self._bag.types[topic])
+            if "header" not in kind.get_fields_and_field_types():
+                raise EmoError(f"{self._bag.path}: {topic} holds no message of emo's graph")
             self._outlets[topic] = self.create_publisher(kind, topic, qos.STREAM), kind
         self._thread = threading.Thread(target=self._run, name="player", daemon=True)
         self._thread.start()
@@ -59,7 +63,7 @@ class PlayerNode(Node):
     def _run(self) -> None:
         try:
             self._play()
-        except (EmoError, BadMessageError) as error:
+        except EmoError as error:
             self._kit.health.error = str(error)
             self.get_logger().error(str(error))
 
@@ -72,9 +76,13 @@ class PlayerNode(Node):
         for raw in self._bag.messages(self._outlets):
             if not self._pacer.wait(raw.log_ns - first_ns):
                 return
-            self._publish(raw, moved_ns)
+            try:
+                self._publish(raw, moved_ns)
+            except (RMWError, BadMessageError) as error:
+                self._kit.health.fault("bad_messages", f"{raw.topic}, damaged, left out: {error}")
 
     def _publish(self, raw: Raw, moved_ns: int) -> None:
+        """Send a message, moved. Raises RMWError, BadMessageError: it is damaged."""
         publisher, kind = self._outlets[raw.topic]
         message = deserialize_message(raw.data, kind)
         message.header.stamp = stamp(nanoseconds(message.header.stamp) + moved_ns)
