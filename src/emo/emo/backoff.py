@@ -27,7 +27,8 @@ class Backoff:
     """What is known of one process.
 
     Attributes:
-        first_s: the first restart's delay; doubled by every further failure in a row.
+        first_s: the first restart's delay; doubled by every further failure in a row, up to
+            LONGEST_DELAY_S.
         failures: ends in a row, none of them after a healthy run.
         ends: all of them.
     """
@@ -36,13 +37,16 @@ class Backoff:
     failures: int = 0
     ends: int = 0
     _how: str = ""
+    _delay_s: float = 0.0
 
     def ended(self, status: int, ran_s: float) -> float:
         """Note an end; returns how long to wait before the next start, in s."""
         self.failures = 1 if ran_s >= HEALTHY_S else self.failures + 1
         self.ends += 1
         self._how = ending(status)
-        return float(min(self.first_s * 2 ** (self.failures - 1), LONGEST_DELAY_S))
+        self._delay_s = self.first_s if self.failures == 1 else 2.0 * self._delay_s
+        self._delay_s = min(self._delay_s, LONGEST_DELAY_S)
+        return self._delay_s
 
     def environment(self) -> dict[str, str]:
         """Tells the next process of it, whose nodes say so in their diagnostics."""
