@@ -459,7 +459,11 @@ def test_a_robot_that_nobody_is_known_to_drive_is_let_go_by_name(
     done = shell("--robot", rig.file)
     assert done.status == 0 and "torque off (confirmed for 11 motors)" in done.out
     assert not rig.torque().any()
-    assert "servos are simulated" in shell("--robot", "sim").error_line
+    claim = Claim(RobotDescription.load(rig.file), Owner(60, "left"))
+    claim.release(limp=False)
+    for name, said in (("sim", "servos are simulated"), ("none", "Known robots: ")):
+        done = shell("--robot", name)
+        assert said in done.error_line and "torque off (confirmed" in done.out, "the other is"
 
 
 @pytest.mark.parametrize("rig", ["lx"], indirect=True)
@@ -473,10 +477,13 @@ def test_servos_that_cannot_be_let_go_are_an_error(rig: Rig, shell: Callable[...
 
 
 @pytest.mark.parametrize("rig", ["lx"], indirect=True)
+@pytest.mark.parametrize("by_number", [False, True])
 def test_only_a_process_that_holds_the_claim_is_killed(
-    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_number: bool
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    if by_number:  # a Python that was built on an old Linux
+        monkeypatch.delattr(os, "pidfd_open")
     robot = RobotDescription.load(rig.file)
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
@@ -489,6 +496,26 @@ def test_only_a_process_that_holds_the_claim_is_killed(
         assert bystander.poll() is None
     finally:
         bystander.communicate(b"\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(rig.file)], env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    (record,) = records()
+    assert f"process {holder.pid}" in last_resort.end(record)
+    assert holder.wait(5.0) == -signal.SIGKILL and not record.held
+    holder.stdout.close()
+
+
+_HOLDER = """
+import sys
+from emo_core.robot.description import RobotDescription
+from emo_motor_drivers.claim import Claim, Owner
+claim = Claim(RobotDescription.load(sys.argv[1]), Owner(60))
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 FAKES = ["lx", "maestro", "dynamixel", "feetech", "pca9685"]
@@ -507,13 +534,29 @@ def test_every_kind_of_servo_is_let_go(kind: str) -> None:
 def test_an_estop_after_which_torque_stays_on_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = pytest.importorskip("emo_motor_drivers.shared", reason="ROS is not set up")
     monkeypatch.setattr(shared, "BRAKE_S", 0.02)
-    stuck = Mock(torque_on=True, estop=lambda: None)
+    stuck = Mock(limp=False, lost=False, estop=lambda: None)
     drivers = shared.Shared()
     drivers._made = Mock(head=stuck)
     done, said = drivers._obey(True)
     assert not done and "torque is still on" in said
-    threading.Timer(0.01, setattr, (stuck, "torque_on", False)).start()
+    threading.Timer(0.01, setattr, (stuck, "limp", True)).start()
     monkeypatch.setattr(shared, "BRAKE_S", 20.0)
+    assert drivers._obey(True) == (True, "all motors stopped")
+
+
+def test_an_estop_that_the_servos_do_not_hear_of_is_none_and_nobody_is_killed_for_it() -> None:
+    shared = pytest.importorskip("emo_motor_drivers.shared", reason="ROS is not set up")
+    unplugged = Mock(limp=False, lost=True, fault="port is not there", estop=lambda: None)
+    drivers = shared.Shared()
+    drivers._made = Mock(head=unplugged)
+    done, said = drivers._obey(True)
+    assert not done and "do not hear of it: port is not there; cut the robot's power" in said
+    obeyed: set[str] = set()
+    answers = [Answer("left", 60, "", done, said, "door", lost=True)]
+    answers.append(Answer("right", 60, "", True, "all motors stopped", "other"))
+    assert list(stop._near(answers, obeyed).values()) == [f"robot 'left' in ROS domain 60: {said}"]
+    assert obeyed == {"door", "other"}, "its process lets go of them as soon as it can"
+    unplugged.limp = True  # it had done so before
     assert drivers._obey(True) == (True, "all motors stopped")
 
 

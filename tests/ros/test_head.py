@@ -210,6 +210,7 @@ def test_a_bus_that_is_gone_at_the_end_is_reported(robot: RobotDescription) -> N
     bus.torque = Mock(side_effect=OSError("unplugged"))  # type: ignore
     head.close("mouth")
     assert (head.fault, head.torque_on, bus.log[-1]) == ("unplugged", False, "close")
+    assert not head.limp, "./emo stop looks after them"
 
 
 def test_one_command_for_two_drivers_is_written_once(robot: RobotDescription) -> None:
@@ -417,11 +418,12 @@ def test_an_estop_holds_over_a_lost_line(robot, start: Start) -> None:
     bus.fails = BusError("unplugged")
     until(lambda: head.fault)
     head.estop()
+    assert head.lost and not head.limp, "nobody could tell the servos"
     with pytest.raises(BusError, match="unplugged"):
         head.release()
     bus.fails = None
     before = len(bus.log)
-    until(lambda: not head.fault)
+    until(lambda: head.limp and not head.lost)
     time.sleep(0.1)
     assert head.estopped and "torque off" in bus.log[before:]
     assert "torque on" not in bus.log[before:] and "write" not in bus.log[before:]

@@ -38,6 +38,7 @@ class Answer:
         done: whether it did what it was asked.
         message: what it says.
         door: path of the socket that it answered at.
+        lost: it has lost its servos' line, and does what it was told as soon as that is back.
     """
 
     robot: str
@@ -46,6 +47,7 @@ class Answer:
     done: bool
     message: str
     door: str = ""
+    lost: bool = False
 
 
 class Door:

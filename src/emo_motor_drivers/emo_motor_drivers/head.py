@@ -115,6 +115,16 @@ class Head:
         return self._torque
 
     @property
+    def limp(self) -> bool:
+        """Whether all servos were told to have no torque: those of a lost line keep theirs."""
+        return self._limp
+
+    @property
+    def lost(self) -> bool:
+        """Whether the line does not work, and is opened again and again."""
+        return self._stepping is not None and not self._live and self.fault != BROKEN
+
+    @property
     def estopped(self) -> bool:
         """Whether the e-stop is set."""
         return self._safety.estopped
@@ -181,10 +191,9 @@ class Head:
             self._stepping = None
             try:
                 if self._live:
-                    self._bus.torque(False)
+                    self._switch(False)
             except TROUBLE as error:  # unplugged: nothing more can be done
                 self.fault = str(error)
-            self._limp = self._live and not self.fault
             self._live = self._torque = False
 
     def close(self, group: str) -> None:
@@ -230,7 +239,6 @@ class Head:
                 self.care.seen(read, time.monotonic())
             # From what was sent last where nobody can tell; else from neutral.
             self._safety.reset(np.where(np.isfinite(read), read, self._claim.positions))
-            self._limp = False
             self._switch(not self._safety.estopped)
             self._live, self.fault, self._delay_s = True, "", FIRST_DELAY_S
 
@@ -238,8 +246,9 @@ class Head:
         """Torque of all motors but those that rest without it."""
         limp = self.care.limp
         awake = [i for i in range(len(self.description.motors)) if i not in limp]
+        self._limp = False  # until all are told
         self._bus.torque(on, awake if on and limp else None)
-        self._torque = on
+        self._torque, self._limp = on, not on
 
     # -- commands ----------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import time
 from pathlib import Path
@@ -42,19 +41,30 @@ def end(record: Record) -> str:
     if not record.held:
         return ""
     process = -1
-    with contextlib.suppress(OSError):  # opened before it is looked at: it stays the same process
+    # Opened before it is looked at: it stays the same process. Pythons that were built on an old
+    # Linux, or elsewhere, cannot; a process that is seen to hold the claim is not another's soon.
+    with contextlib.suppress(OSError, AttributeError):
         process = os.pidfd_open(record.pid)
     try:
         pid = record.holder()
-        if pid is None or process < 0:
+        if pid is None and not record.held:  # it has just ended
+            return ""
+        if pid is None:
             raise EmoError(
                 "its process is not to be seen from here (another user's, or in a container): run "
                 f"this there, or {CUT}"
             )
         name = called(pid)
-        signal.pidfd_send_signal(process, signal.SIGKILL)
-        if not select.select([process], [], [], END_S)[0]:
-            raise EmoError(f"{name} cannot be killed, the system holds it: {CUT}")
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            if process >= 0:
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+            else:
+                os.kill(pid, signal.SIGKILL)
+        give_up_s = time.monotonic() + END_S
+        while record.holder() == pid:
+            if time.monotonic() > give_up_s:
+                raise EmoError(f"{name} cannot be killed, the system holds it: {CUT}")
+            time.sleep(LOOK_S)
     except PermissionError:
         raise EmoError(
             f"{name} is another user's: run this as that user, or with sudo, or {CUT}"

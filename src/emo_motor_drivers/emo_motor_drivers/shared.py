@@ -19,6 +19,7 @@ from emo_nodekit.kit import Kit
 #: From an e-stop to torque off, when the head's thread is well: the motors brake within this time.
 BRAKE_S = 0.7
 POLL_S = 0.005
+CUT = "cut the robot's power, or mend that: then they get no torque"
 
 
 @dataclass
@@ -55,7 +56,8 @@ class Shared:
             bus = self._bus or make_bus(description, namespace=namespace)
 
             def act(stop: bool) -> Answer:
-                return Answer(description.name, domain, namespace, *self._obey(stop))
+                answer = self._obey(stop)
+                return Answer(description.name, domain, namespace, *answer, lost=head.lost)
 
             try:
                 door = Door(act)
@@ -85,7 +87,7 @@ class Shared:
         """As `estop`, once the torque is off: who asks ends this process if it is not."""
         done, said = self.estop(stop)
         give_up_s = time.monotonic() + BRAKE_S
-        while done and stop and self._made is not None and self._made.head.torque_on:
+        while done and stop and self._made is not None and not self._made.head.limp:
             if time.monotonic() > give_up_s:
                 return False, f"torque is still on {BRAKE_S:g} s after the e-stop"
             time.sleep(POLL_S)
@@ -95,11 +97,14 @@ class Shared:
         """Stop all motors, or release them; whether that worked, and what to say of it."""
         if self._made is None:
             return False, "no driver"
+        head = self._made.head
         try:
             if stop:
-                self._made.head.estop()
+                head.estop()
             else:
-                self._made.head.release()
+                head.release()
         except TROUBLE as error:
             return False, str(error)
+        if stop and head.lost and not head.limp:
+            return False, f"e-stop is set, but the servos do not hear of it: {head.fault}; {CUT}"
         return True, "all motors stopped" if stop else "released"

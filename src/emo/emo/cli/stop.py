@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     _said[:] = os.environ.pop(SAID, "").splitlines()
     stop = not args.release
-    obeyed: set[str] = set()  # doors of those that did as they were told
+    obeyed: set[str] = set()  # doors of those that did as they were told, or will
     robots = _near(knock(stop), obeyed)  # before anything slow is imported
     if stop:
         _force(obeyed, args.robot, robots)
@@ -97,9 +97,11 @@ def _near(answers: Iterable[Answer | Path], obeyed: set[str]) -> _Robots:
         who = f"robot '{answer.robot}' in ROS domain {answer.domain}"
         if answer.done:
             _say(f"{who}: {answer.message}")
+        if answer.done or answer.lost:  # nobody else reaches those servos either
             obeyed.add(answer.door)
         problem = "" if answer.done else f"{who}: {answer.message}"
-        robots[answer.domain, answer.namespace] = problem
+        place = answer.domain, answer.namespace
+        robots[place] = robots.get(place) or problem  # of two robots in one place, of either
     return robots
 
 
@@ -131,7 +133,14 @@ def _force(obeyed: set[str], named: str | None, robots: _Robots) -> None:
     known = records()
     left = [record for record in known if not record.owner.door or record.owner.door not in obeyed]
     if named is not None:
-        left += _named(named, known)
+        try:
+            left += _named(named, known)
+        except EmoError as error:  # the others are stopped all the same
+            robots[-1, named] = str(error)
+    left = [record for record in left if not _forgotten(record)]
+    for record in left:  # what is wrong with them is found anew
+        robots.pop((-1, record.owner.door), None)
+        robots[_key(record)] = ""
     left = [record for record in left if _ended(record, robots)]
     for record in left:
         _let_go(record, robots)
@@ -159,18 +168,22 @@ def _key(record: Record) -> tuple[int, str]:
     return (-1, str(record.place)) if owner.domain < 0 else (owner.domain, owner.namespace)
 
 
+def _forgotten(record: Record) -> bool:
+    """Whether it is of simulated servos, of a run that crashed long ago; if so it is removed."""
+    from emo.ros_domain import running_domains
+
+    if not record.simulated or record.held or record.owner.domain in running_domains():
+        return False
+    with contextlib.suppress(OSError):
+        record.remove()
+    return True
+
+
 def _ended(record: Record, robots: _Robots) -> bool:
     """Kill who holds a robot, if anybody does; whether its servos are free now."""
-    from emo.ros_domain import running_domains
     from emo_motor_drivers.claimed import mark, why_stopped
     from emo_motor_drivers.last_resort import end
 
-    if record.simulated and not record.held and record.owner.domain not in running_domains():
-        with contextlib.suppress(OSError):  # of a run that crashed long ago
-            record.remove()
-        return False
-    robots.pop((-1, record.owner.door), None)
-    robots[_key(record)] = ""
     try:
         if not why_stopped(record.place):
             mark(record.place, "by ./emo stop: its drivers did not answer")
