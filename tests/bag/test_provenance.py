@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from emo.configuration import heading, told_apart
+from emo.replay import recorded_options
 from emo_core.bag import Bag, BagWriter, Topic
 from emo_core.bag.provenance import origin
 from emo_core.bag.repair import repair
@@ -52,6 +53,8 @@ def test_what_differs_is_another_robot(tmp_path: Path) -> None:
     unpack(files, tmp_path)
     (tmp_path / MESH).write_bytes(portable("emo22")[MESH] + b"0")
     assert not is_same(files, path)
+    for damaged in (b"a: [b", b"\xff\xfe\0", b"- 1"):
+        assert not is_same({**files, ROBOT: damaged}, "sim")
 
 
 def record(folder: Path, files: dict[str, bytes], info: dict[str, str]) -> Bag:
@@ -78,6 +81,15 @@ def test_files_go_into_the_recording(tmp_path: Path) -> None:
             assert (each.unpacked / kept[str(face)]).read_bytes() == str(face).encode()
         assert RobotDescription.load(each.unpacked / ROBOT).name == "sim"
     assert json.loads(bag.info["models"])["inverse_sim/model.onnx"]
+
+
+def test_faces_that_a_recording_only_names_are_those_of_their_paths(tmp_path: Path) -> None:
+    """As older versions recorded, which kept them beside the messages; or a damaged one."""
+    graph = {"static_face": "/here/face.npz", "faces": "/here/people", "person": "anna"}
+    kept = {"/here/face.npz": "face.npz", "/here/people/anna.npz": "anna.npz"}
+    bag = record(tmp_path / "bag", {}, {"graph": json.dumps(graph), "kept": json.dumps(kept)})
+    options = recorded_options(bag)
+    assert {name: getattr(options, name) for name in graph} == graph
 
 
 def test_a_robot_that_cannot_be_read_is_said(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import yaml
 
 from emo.replay import recorded_options
 from emo_core.bag import Bag
+from emo_core.bag.provenance import recorded_models
 from emo_core.robot.portable import MESH, ROBOT, portable
 
 #: Options that change what a pipeline makes of its input; the others say where that comes from.
@@ -26,12 +26,11 @@ def made_with(bag: Bag) -> dict[str, str]:
     robot = bag.attached if ROBOT in bag.attached else portable(options.robot)
     parts = b"".join(robot.get(part, b"") for part in (ROBOT, MESH))
     face = Path(options.static_face)
-    models = json.loads(bag.info.get("models") or "{}")
     return {
         **{name: str(getattr(options, name)) for name in _SETTINGS},
         "robot": f"{yaml.safe_load(robot[ROBOT])['name']} {_checksum(parts)}",
         "static_face": f"{face.name} {_checksum(face.read_bytes())}" if face.is_file() else "-",
-        **{f"models/{name}": checksum for name, checksum in models.items()},
+        **{f"models/{name}": checksum for name, checksum in recorded_models(bag.info).items()},
         "code": bag.info.get("code", "-"),
     }
 

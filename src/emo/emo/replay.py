@@ -63,7 +63,10 @@ class Plan:
 
 
 def recorded_options(bag: Bag) -> GraphOptions:
-    """The options of the graph that was recorded, as far as this version knows them."""
+    """The options of the graph that was recorded, as far as this version knows them.
+
+    Faces at rest are those in the recording; of an older one, which holds none, those of its paths.
+    """
     try:
         values = json.loads(bag.info.get("graph") or "{}")
         copies = json.loads(bag.info.get("kept") or "{}")
@@ -78,11 +81,15 @@ def recorded_options(bag: Bag) -> GraphOptions:
         if not isinstance(value, type(known[name].default)) or value not in choices:
             raise EmoError(f"{bag.path}: its graph had {name} {value!r}, which cannot be")
     options = GraphOptions(**values)
-    if options.static_face in copies:
-        options = replace(options, static_face=str(bag.unpacked / str(copies[options.static_face])))
-    person = str(KeptFace(options.faces, options.person).path)
-    if person in copies:
-        options = replace(options, faces=str((bag.unpacked / str(copies[person])).parent))
+
+    def kept(path: str) -> Path | None:
+        name = str(copies.get(path, ""))
+        return bag.unpacked / name if name in bag.attached else None
+
+    if face := kept(options.static_face):
+        options = replace(options, static_face=str(face))
+    if person := kept(str(KeptFace(options.faces, options.person).path)):
+        options = replace(options, faces=str(person.parent))
     return options
 
 

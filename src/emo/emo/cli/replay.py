@@ -229,14 +229,14 @@ def _compare(bag: Bag, against: Bag | None, chosen: Plan, out: Path) -> dict[str
     from emo_core.viz.compare_film import Input
 
     replayed, other = Recording(out / "bag"), against or bag
-    settings = told_apart(other, replayed)
-    told = heading(settings)
-    names = [str(against.path) if against else "recorded", "replayed"]
-    names = [f"{name}: {what}" if what else name for name, what in zip(names, told, strict=True)]
     robots = [
         RobotDescription.load(replay.recorded_robot(each, replay.recorded_options(each)))
         for each in (other, replayed)
     ]
+    settings = told_apart(other, replayed)
+    told = heading(settings)
+    names = [str(against.path) if against else "recorded", "replayed"]
+    names = [f"{name}: {what}" if what else name for name, what in zip(names, told, strict=True)]
     heard = sound(bag, chosen.name("audio"))
     seen = chosen.name("image/compressed")
     results = {}

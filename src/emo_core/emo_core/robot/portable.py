@@ -35,10 +35,13 @@ def portable(name_or_path: str | Path) -> dict[str, bytes]:
 
 
 def is_same(files: Mapping[str, bytes], name_or_path: str | Path) -> bool:
-    """Whether a robot here is the one of `files`, of which others than its own do not count."""
+    """Whether a robot here is the one of `files`, of which others than its own do not count.
+
+    Damaged ones are no robot's; who loads them is told so.
+    """
     try:
         here = portable(name_or_path)
-    except EmoError:
+        same: bool = yaml.safe_load(files[ROBOT]) == yaml.safe_load(here[ROBOT])
+    except (EmoError, yaml.YAMLError):
         return False
-    same_mesh = files.get(MESH) == here.get(MESH)
-    return same_mesh and yaml.safe_load(files[ROBOT]) == yaml.safe_load(here[ROBOT])
+    return same and files.get(MESH) == here.get(MESH)
