@@ -16,6 +16,6 @@ def test_a_process_that_never_recovers_is_tried_for_ever() -> None:
 
 
 def test_every_end_has_a_name() -> None:
-    assert [ending(status) for status in (3, -9, -40)] == [
-        "status 3", "signal SIGKILL", "signal 40"
+    assert [ending(status) for status in (0, 3, -9, -40, 128, 143)] == [
+        "status 0", "status 3", "signal SIGKILL", "signal 40", "status 128", "signal SIGTERM"
     ]  # fmt: skip

@@ -50,6 +50,14 @@ def hopeless():
     print("model not found")
     return 2
 
+def node():
+    from emo_nodekit.running import stop_event
+    stop = stop_event()
+    note("runs")
+    while not stop.wait(0.5):
+        pass
+    return stop.status
+
 def deaf():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -78,10 +86,11 @@ class Child:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "children.py").write_text(CHILDREN)
-    for function in ("wait", "done", "crash", "hopeless", "deaf"):
+    for function in ("wait", "done", "crash", "hopeless", "deaf", "node"):
         source = f"from children import {function} as main\n"
         (tmp_path / f"children_{function}.py").write_text(source)
-    return {**os.environ, "PYTHONPATH": str(tmp_path), "NOTES": str(tmp_path / "notes")}
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    return {**os.environ, "PYTHONPATH": paths, "NOTES": str(tmp_path / "notes")}
 
 
 @pytest.fixture
@@ -113,7 +122,9 @@ def test_lines_are_prefixed_and_a_finished_process_stays_finished(
     lines: list[str] = []
     with Supervisor([Child("ears", "done")], environment, lines.append) as runs:
         until(lambda: not runs.watch(0.02))
-    assert lines == ["[ears] all done"]
+    assert lines == [
+        "[ears] all done", "[ears] ended: its work is done, or it was interrupted by hand"
+    ]  # fmt: skip
     assert runs.restarts == {"ears": 0}
 
 
@@ -133,6 +144,26 @@ def test_a_killed_process_comes_back_with_growing_delay(
         "[lips] ended (signal SIGKILL): starting it again in 0.2 s",
     ]
     assert not alive(pid)
+
+
+def test_what_is_ended_by_hand_comes_back(
+    environment: dict[str, str], notes: Callable[[], list[str]]
+) -> None:
+    pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
+    lines: list[str] = []
+    with Supervisor([Child("lips", "node")], environment, lines.append, 0.1) as runs:
+        until_watched(runs, lambda: "lips runs" in notes())
+        os.kill(runs.pids["lips"], signal.SIGTERM)
+        assert runs.came_back_s == {}
+        killed_s = time.monotonic()
+        until_watched(runs, lambda: notes().count("lips runs") == 2)
+        assert runs.came_back_s["lips"] > killed_s
+        os.kill(runs.pids["lips"], signal.SIGINT)
+        until(lambda: not runs.watch(0.02))
+    assert lines == [
+        "[lips] ended (signal SIGTERM): starting it again in 0.1 s",
+        "[lips] ended: its work is done, or it was interrupted by hand",
+    ]
 
 
 def test_a_process_that_keeps_crashing_ends_the_graph(

@@ -13,13 +13,14 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0
 
 
 def ending(status: int) -> str:
-    """A process's exit status in words; below 0 is the signal that ended it."""
-    if status >= 0:
+    """A process's exit status in words: below 0, or beyond 128, is the signal that ended it."""
+    number = -status if status < 0 else status - 128
+    if number <= 0:
         return f"status {status}"
     try:
-        return f"signal {signal.Signals(-status).name}"
+        return f"signal {signal.Signals(number).name}"
     except ValueError:  # a real-time signal has no name
-        return f"signal {-status}"
+        return f"signal {number}"
 
 
 @dataclass

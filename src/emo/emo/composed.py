@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         while not stop.wait(0.5) and not composed.failed:
             pass
     rclpy.try_shutdown()
-    return 1 if composed.failed else 0
+    return 1 if composed.failed else stop.status
 
 
 if __name__ == "__main__":

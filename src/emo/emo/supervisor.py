@@ -136,6 +136,11 @@ class Supervisor:
         """How often each process was started again, by name."""
         return {child.name: child.restarts for child in self._children}
 
+    @property
+    def came_back_s(self) -> dict[str, float]:
+        """When each process that is not only looking on was last started again, monotonic s."""
+        return {c.name: c.started_s for c in self._children if c.restarts and not c.isolated}
+
     def __enter__(self) -> Supervisor:
         try:
             for child in self._children:
@@ -232,7 +237,8 @@ class Supervisor:
     def _note_end(self, child: _Child) -> None:
         assert child.process is not None
         status = child.process.returncode
-        if status == 0:  # it has done its work
+        if status == 0:
+            self._write(f"[{child.name}] ended: its work is done, or it was interrupted by hand")
             return
         said = f": {child.last_line}" if child.last_line else ""
         if status == HOPELESS:

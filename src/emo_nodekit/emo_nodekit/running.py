@@ -105,13 +105,22 @@ class Stop:
         self._before = {
             number: signal.signal(number, lambda number, frame: None) for number in self._numbers
         }
-        self._set = False
+        self._number = 0  # of the signal that came
 
     def wait(self, timeout_s: float) -> bool:
         """Whether it is set, after `timeout_s` at most."""
-        if not self._set and select.select([self._read], [], [], timeout_s)[0]:
-            self._set = not self._numbers.isdisjoint(os.read(self._read, 4096))
-        return self._set
+        if not self._number and select.select([self._read], [], [], timeout_s)[0]:
+            self._number = min(self._numbers.intersection(os.read(self._read, 4096)), default=0)
+        return self._number > 0
+
+    @property
+    def status(self) -> int:
+        """Exit status of a process that ended by it: 0 after SIGINT, by which graphs are ended.
+
+        After SIGTERM it is 128 + 15, as shells have it: who looks after the process sees that its
+        work was not done.
+        """
+        return 128 + signal.SIGTERM if self._number == signal.SIGTERM else 0
 
     def is_set(self) -> bool:
         """Whether it is set."""
@@ -147,8 +156,8 @@ def run(
     """`main` of a node's executable.
 
     Returns:
-        Exit status: 0 after a signal, 1 if a node broke down, 2 if it cannot run (one line says
-        why).
+        Exit status: `Stop.status` after a signal, 1 if a node broke down, 2 if it cannot run (one
+        line says why).
     """
     be_nice(niceness)
     rclpy.init(
@@ -167,4 +176,4 @@ def run(
         pass
     spinner.stop()
     rclpy.try_shutdown()
-    return 1 if spinner.failed.is_set() else 0
+    return 1 if spinner.failed.is_set() else stop.status

@@ -18,7 +18,7 @@ from emo.cli import _inputs as inputs
 from emo.graph import Process, build_graph
 from emo.options import LIPSYNC, MIMIC, GraphOptions
 from emo_core.errors import EmoError
-from emo_core.files import whole_file
+from emo_core.files import results_folder, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,12 +42,18 @@ UNSEEN = {LIPSYNC: "no speech was heard", MIMIC: "no face was seen"}
 
 def run(args: argparse.Namespace, pipeline: str) -> int:
     """Set ROS up, run the graph until its recordings are over, leave the results."""
-    from emo.bootstrap import say
-
     inputs.check(args, pipeline)
     from emo.ros_setup import enter_ros
 
     enter_ros(checkout(), Path(sys.prefix))
+    # Before an earlier run's results go: they may be those of one that still runs.
+    with results_folder(Path(args.out)), alone(args.namespace):
+        return _run(args, pipeline)
+
+
+def _run(args: argparse.Namespace, pipeline: str) -> int:
+    from emo.bootstrap import say
+
     options = inputs.options(args, pipeline)
     interrupted = run_graph(build_graph(options), options, args.processes)
     if not args.debug:
@@ -111,6 +117,8 @@ def run_graph(
 ) -> bool:
     """Run until the recordings are over and the face at rest. True if a signal ended it.
 
+    The caller is `alone`.
+
     Args:
         title: what runs; empty: the names of the files or devices.
         seconds: at the latest so long after the first command, streams over or not.
@@ -125,7 +133,7 @@ def run_graph(
     stop = stop_event()
     be_nice(URGENT)
     # What has a process of its own starts while this one imports and makes its nodes.
-    with alone(options.namespace), Supervisor(apart, os.environ, say) as supervisor, _ros():
+    with Supervisor(apart, os.environ, say) as supervisor, _ros():
         from emo.composed import Composed
         from emo.monitor import Monitor
         from emo_core.robot.description import RobotDescription
@@ -154,7 +162,7 @@ def run_graph(
                     supervisor.watch(0.05)
                     if composed.failed:
                         raise EmoError("a node broke down (see above); run again with --debug")
-                    over = _over(monitor, started, set(recorded))
+                    over = _over(monitor, started, set(recorded), supervisor.came_back_s)
                     first = min(s.began or math.inf for s in monitor.streams.values())
                     over = over or time.monotonic() - first > seconds
         finally:
@@ -166,12 +174,22 @@ def run_graph(
     return not over
 
 
-def _over(monitor: Monitor, started: float, recorded: set[str]) -> bool:
+def _over(
+    monitor: Monitor, started: float, recorded: set[str], came_back: dict[str, float]
+) -> bool:
     """Whether all streams have ended and the face is at rest; a live one never ends.
+
+    A process that is down as a recording ends takes the end's mark with it: where nothing comes of
+    it when it is back, that was the end.
+
+    Args:
+        came_back: process -> when it was last started again, in monotonic seconds.
 
     Raises:
         EmoError: nothing moves.
     """
+    from emo.bootstrap import say
+
     now = time.monotonic()
     problem = "; ".join(f"{name}: {text}" for name, text in monitor.errors.items())
     for name, stream in monitor.streams.items():
@@ -180,10 +198,17 @@ def _over(monitor: Monitor, started: float, recorded: set[str]) -> bool:
                 raise EmoError(
                     f"no motor command of {name} within {START_S:.0f} s: {problem or 'see above'}"
                 )
-        elif stream.ended is None and name in recorded and now - stream.heard > STALL_S:
-            raise EmoError(
-                f"no motor command of {name} for {STALL_S:.0f} s: {problem or 'see above'}"
-            )
+        elif stream.ended is None and name in recorded:
+            down = [each for each, at in came_back.items() if at > stream.heard]
+            if now - max([stream.heard, *(came_back[each] for each in down)]) < STALL_S:
+                continue
+            if not down:
+                raise EmoError(
+                    f"no motor command of {name} for {STALL_S:.0f} s: {problem or 'see above'}"
+                )
+            say(f"{name}: the recording ended while {' and '.join(down)} started again: its last "
+                "frames are missing")  # fmt: skip
+            stream.ended = stream.heard
     ends = [s.ended for s in monitor.streams.values() if s.ended is not None]
     if len(ends) < len(monitor.streams):
         return False
