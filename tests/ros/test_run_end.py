@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
 
 from emo.cli import _live
-from emo.cli._live import REST_S, START_S, STALL_S
+from emo.cli._live import REST_S, STALL_S, START_S
 from emo.monitor import Stream
 from emo_core.errors import EmoError
 
@@ -59,7 +59,7 @@ def test_what_never_begins_or_stalls_is_an_error(monkeypatch: pytest.MonkeyPatch
     run = Run(monkeypatch, "lipsync")
     assert not run.over(START_S - 1)
     run.monitor.errors["microphone"] = "no such device"
-    with pytest.raises(EmoError, match="no motor command of lipsync within .*no such device"):
+    with pytest.raises(EmoError, match=r"no motor command of lipsync within .*no such device"):
         run.over(START_S + 1)
     run.hear("lipsync", 20.0)
     assert not run.over(20.0 + STALL_S - 1)
