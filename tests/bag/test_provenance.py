@@ -11,7 +11,7 @@ import yaml
 from emo.configuration import heading, told_apart
 from emo.replay import recorded_options
 from emo_core.bag import Bag, BagWriter, Topic
-from emo_core.bag.provenance import origin
+from emo_core.bag.provenance import differences, origin
 from emo_core.bag.repair import repair
 from emo_core.errors import EmoError
 from emo_core.robot.description import RobotDescription
@@ -90,6 +90,17 @@ def test_faces_that_a_recording_only_names_are_those_of_their_paths(tmp_path: Pa
     bag = record(tmp_path / "bag", {}, {"graph": json.dumps(graph), "kept": json.dumps(kept)})
     options = recorded_options(bag)
     assert {name: getattr(options, name) for name in graph} == graph
+
+
+def test_where_the_networks_ran_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On TensorRT no replay is equal bit for bit to one on the CPU."""
+    monkeypatch.setenv("EMO_INFERENCE", "tensorrt-half")
+    info = origin("{}", "", []).info
+    assert differences(info) == []
+    monkeypatch.delenv("EMO_INFERENCE")
+    assert differences(info) == ["its networks ran on tensorrt-half, here they run on cpu"]
+    del info["inference"]  # an older recording
+    assert differences(info) == []
 
 
 def test_a_robot_that_cannot_be_read_is_said(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def made_with(bag: Bag) -> dict[str, str]:
         "robot": f"{yaml.safe_load(robot[ROBOT])['name']} {_checksum(parts)}",
         "static_face": f"{face.name} {_checksum(face.read_bytes())}" if face.is_file() else "-",
         **{f"models/{name}": checksum for name, checksum in recorded_models(bag.info).items()},
+        "inference": bag.info.get("inference", "-"),
         "code": bag.info.get("code", "-"),
     }
 

@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from emo_core.errors import EmoError
 
 VARIABLE = "EMO_INFERENCE"
@@ -22,7 +20,14 @@ _CPU_PROVIDER, _TENSORRT_PROVIDER = "CPUExecutionProvider", "TensorrtExecutionPr
 
 def has_tensorrt() -> bool:
     """Whether this ONNX Runtime was built with TensorRT (Jetson's is, the package index's not)."""
+    import onnxruntime as ort  # not for who only asks what is chosen
+
     return _TENSORRT_PROVIDER in ort.get_available_providers()
+
+
+def asked() -> str:
+    """What EMO_INFERENCE says, whether that is possible or not."""
+    return os.environ.get(VARIABLE, "") or CPU
 
 
 def chosen() -> str:
@@ -31,7 +36,7 @@ def chosen() -> str:
     Raises:
         EmoError: EMO_INFERENCE says something else, or TensorRT where there is none.
     """
-    where = os.environ.get(VARIABLE, "") or CPU
+    where = asked()
     if where not in CHOICES:
         raise EmoError(f"{VARIABLE} is '{where}': give {', '.join(CHOICES)}")
     if where != CPU and not has_tensorrt():
@@ -49,6 +54,8 @@ def open_session(path: Path) -> Any:
         EmoError: see `chosen`; or TensorRT does not start.
         RuntimeError, ValueError: ONNX Runtime's: not a model.
     """
+    import onnxruntime as ort
+
     where = chosen()
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

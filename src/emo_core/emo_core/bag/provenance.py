@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import emo_core
+from emo_core import inference
 from emo_core.errors import EmoError
 from emo_core.paths import models_dir
 from emo_core.robot.portable import portable
@@ -22,7 +23,7 @@ class Origin:
 
     Attributes:
         info: `emo` (version), `graph` (its options, JSON), `kept` (JSON: path -> name among
-            `files`), `code` and `models` (fingerprints).
+            `files`), and the `fingerprints`.
         files: name -> content: the robot, as `emo_core.robot.portable`, and what the graph read.
         missing: what could not be kept, in words.
     """
@@ -60,7 +61,7 @@ def origin(graph: str, robot: str, paths: Iterable[str]) -> Origin:
 
 
 def fingerprints() -> dict[str, str]:
-    """`code` (of emo_core) and `models` (JSON: file -> its own), for a recording's info."""
+    """`code` (of emo_core), `models` (JSON: file -> its own), `inference` (where they run)."""
     sources = Path(emo_core.__file__).parent
     folder = models_dir()
     models = {
@@ -68,7 +69,8 @@ def fingerprints() -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.suffix in _PARTS
     }
-    return {"code": _digest(sorted(sources.rglob("*.py"))), "models": json.dumps(models)}
+    code = _digest(sorted(sources.rglob("*.py")))
+    return {"code": code, "models": json.dumps(models), "inference": inference.asked()}
 
 
 def recorded_models(info: Mapping[str, str]) -> dict[str, str]:
@@ -90,6 +92,9 @@ def differences(info: Mapping[str, str]) -> list[str]:
         found.append(f"models changed since: {', '.join(others)}")
     if info.get("code") and info["code"] != now["code"]:
         found.append("the code of emo_core changed since")
+    ran = info.get("inference", now["inference"])
+    if ran != now["inference"]:
+        found.append(f"its networks ran on {ran}, here they run on {now['inference']}")
     return found
 
 
