@@ -7,7 +7,7 @@ import pytest
 
 from emo.cli._files import ArraySpool, check_output, write_npz
 from emo_core.errors import EmoError
-from emo_core.files import whole_file
+from emo_core.files import results_folder, whole_file
 
 
 def test_output_is_checked_before_the_work(tmp_path):
@@ -35,6 +35,25 @@ def test_a_failure_leaves_the_old_result_and_no_rubbish(tmp_path, end):
 def test_a_full_disk_is_one_line(tmp_path):
     with pytest.raises(EmoError, match="No space left on device"), whole_file(tmp_path / "a.npz"):
         raise OSError(28, "No space left on device")
+
+
+def test_a_folder_of_results_is_one_process_at_a_time(tmp_path):
+    folder = tmp_path / "out" / "lipsync"
+    with results_folder(folder):
+        with pytest.raises(EmoError, match=r"another emo writes to .*choose another folder"):
+            with results_folder(folder):
+                pass
+        with results_folder(tmp_path / "out"):
+            pass
+    with results_folder(folder):
+        assert not list(folder.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "text").write_text("not a folder")
+    with pytest.raises(EmoError, match=r"cannot write to .*choose another folder with --out"):
+        with results_folder(tmp_path / "text"):
+            pass
 
 
 @pytest.mark.parametrize("spool_bytes", [100, 10_000_000])

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import emo.cli
-from emo.cli import COMMANDS, Parser
+from emo.cli import COMMANDS, Parser, namespace
 from emo_core.errors import EmoError
 
 
@@ -68,6 +68,14 @@ def test_usage_error_is_one_line(emo):
     assert result.status == 2
     assert result.error_line.startswith("emo animate: error: ")
     assert "emo animate --help" in result.error_line
+
+
+@pytest.mark.parametrize("name", ["1 bad", "left face", "a//b", "gesicht-1"])
+def test_a_namespace_that_ros_would_refuse_is_one_line(emo, name):
+    result = emo("lipsync", "a.wav", "--namespace", name)
+    assert result.status == 2
+    assert "is no name of letters, digits and _" in result.error_line
+    assert namespace("/left/face_2/") == "left/face_2"
 
 
 def _command_that(monkeypatch, action):

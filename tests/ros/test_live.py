@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +15,7 @@ from emo.cli import _live
 from emo.cli._inputs import recordings
 from emo.options import GraphOptions
 from emo_core.errors import EmoError
+from emo_core.files import results_folder
 
 
 @dataclass
@@ -33,7 +36,7 @@ def stream(began: float | None, ended: float | None = None, heard: float = 0.0) 
 
 def over(recorded: set[str], started: float = 20.0, neutral: bool = True, **streams: Any) -> bool:
     watched: Any = Watched(streams, neutral, {"camera": "unplugged"})
-    return _live._over(watched, time.monotonic() - started, recorded)
+    return _live._over(watched, time.monotonic() - started, recorded, {})
 
 
 def test_a_run_is_over_when_all_recordings_are_and_the_face_rests() -> None:
@@ -66,3 +69,19 @@ def test_recordings_are_those_of_the_pipelines_that_run() -> None:
     for name, path in expected.items():
         assert recordings(GraphOptions(pipeline=name, **files)) == {name: path}  # type: ignore[arg-type]
     assert recordings(GraphOptions(pipeline="both")) == {}
+
+
+def test_a_run_that_is_refused_leaves_the_results_of_the_one_that_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(_live.inputs, "check", lambda *_: None)
+    monkeypatch.setattr("emo.ros_setup.enter_ros", lambda *_: None)
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
+    film = tmp_path / "robot.mp4"
+    film.write_bytes(b"being written")
+    args = argparse.Namespace(out=str(tmp_path), namespace=tmp_path.name)
+    with results_folder(tmp_path), pytest.raises(EmoError, match="another emo writes to"):
+        _live.run(args, "lipsync")
+    with _live.alone(args.namespace), pytest.raises(EmoError, match="another emo runs in"):
+        _live.run(args, "lipsync")
+    assert film.exists()

@@ -313,6 +313,8 @@ def test_what_cannot_be_replayed_is_one_line(speech: Bag, tmp_path: Path) -> Non
     with pytest.raises(EmoError, match="speaker=yes: yes is neither true nor false"):
         replay.changed(options, ["speaker=yes"])
     assert replay.changed(options, ["speaker=False"]).speaker is False
+    with pytest.raises(EmoError, match="lookahead=lve: give one of full, live"):
+        replay.changed(options, ["lookahead=lve"])
     with pytest.raises(EmoError, match="much is no float"):
         replay.changed(options, ["mouth_gain=much"])
     writer = BagWriter(tmp_path / "bag", speech.info)

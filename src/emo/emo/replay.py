@@ -110,6 +110,7 @@ def changed(options: GraphOptions, settings: Iterable[str]) -> GraphOptions:
         EmoError: no such option, or not such a value.
     """
     types = {option.name: type(option.default) for option in fields(GraphOptions)}
+    choices = {option.name: option.metadata.get("choices") for option in fields(GraphOptions)}
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -121,6 +122,9 @@ def changed(options: GraphOptions, settings: Iterable[str]) -> GraphOptions:
             raise EmoError(f"--with {setting}: {text} is no {types[name].__name__}") from None
         except KeyError:
             raise EmoError(f"--with {setting}: {text} is neither true nor false") from None
+        known = choices[name]
+        if known and text not in known:
+            raise EmoError(f"--with {setting}: give one of {', '.join(known)}")
     return replace(options, **values)
 
 

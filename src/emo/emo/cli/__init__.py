@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 import types
 from collections.abc import Sequence
@@ -67,6 +68,19 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help=f"a name in config/robots, or a robot's YAML file (default: {DEFAULT_ROBOT})",
     )
+
+
+def add_namespace(parser: argparse.ArgumentParser) -> None:
+    """The option of every command that makes or joins a graph."""
+    parser.add_argument("--namespace", type=namespace, default="", help="the robot's namespace")
+
+
+def namespace(text: str) -> str:
+    """The type of --namespace: ROS names with / between them."""
+    name = text.strip("/")
+    if name and not all(re.fullmatch(r"[A-Za-z_]\w*", part, re.ASCII) for part in name.split("/")):
+        raise argparse.ArgumentTypeError(f"'{text}' is no name of letters, digits and _")
+    return name
 
 
 def mouth_gain(text: str) -> float:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from emo.cli import add_json, add_robot, mouth_gain
+from emo.cli import add_json, add_namespace, add_robot, mouth_gain
 from emo.options import LIPSYNC, MIMIC, GraphOptions
 from emo_core.errors import EmoError
 from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
@@ -42,7 +42,7 @@ def add_graph(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument(
         "--record", action="store_true", help="record every topic into DIR/bag (rosbag2), too"
     )
-    parser.add_argument("--namespace", default="", help="the robot's namespace")
+    add_namespace(parser)
     add_json(parser)
 
 
@@ -149,7 +149,7 @@ def _check_robot(name: str) -> None:
 
 
 def options(args: argparse.Namespace, pipeline: str) -> GraphOptions:
-    """The graph that was asked for; its folder is made, and rid of an earlier run's results.
+    """The graph that was asked for; its folder is rid of an earlier run's results.
 
     Raises:
         EmoError: the folder cannot be written to.
@@ -160,7 +160,6 @@ def options(args: argparse.Namespace, pipeline: str) -> GraphOptions:
     folder = Path(args.out)
     chosen: dict[str, Any] = {}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name in RESULTS:
             (folder / name).unlink(missing_ok=True)
         if pipeline != MIMIC:
@@ -181,7 +180,7 @@ def options(args: argparse.Namespace, pipeline: str) -> GraphOptions:
         out=str(folder.resolve()),
         record=args.record,
         bag=str(unused(folder.resolve() / "bag")) if args.record else "",
-        namespace=args.namespace.strip("/"),
+        namespace=args.namespace,
         **chosen,
     )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from emo.cli import ensure
+from emo.cli import add_namespace, ensure
 from emo_core.errors import EmoError
 
 #: The graph is looked for so long.
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="127.0.0.1",
         help="address to serve on; 0.0.0.0: for other machines, too, with a token",
     )
-    parser.add_argument("--namespace", default="", help="the robot's namespace")
+    add_namespace(parser)
     parser.add_argument(
         "--robot", default="", metavar="NAME|FILE", help="default: the one its drivers have"
     )
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     stop = stop_event()
     try:
-        namespace = args.namespace.strip("/")
+        namespace = args.namespace
         robot = args.robot or _robot_of(namespace, domain)
         node = DashboardNode(namespace, {"robot": robot, "host": args.host, "port": args.port})
         say(f"robot {robot} in ROS domain {domain}: {node.url}")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from emo.cli import EXIT_ERROR, EXIT_INTERRUPTED, add_json, checkout
 from emo.options import MIMIC
 from emo_core.errors import EmoError
+from emo_core.files import results_folder
 
 if TYPE_CHECKING:
     from emo.outcome import Outcome
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="feed this topic, say lipsync/landmarks; default: each pipeline's first",
     )
     parser.add_argument(
-        "--rate", type=_rate, default=0.0, metavar="R", help="times real time; default: full speed"
+        "--rate", type=rate, default=0.0, metavar="R", help="times real time; default: full speed"
     )
     parser.add_argument(
         "--with",
@@ -69,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def _rate(text: str) -> float:
+def rate(text: str) -> float:
+    """The type of --rate."""
     value = float(text)
     if not 0.01 <= value <= 1000.0:
         raise argparse.ArgumentTypeError(f"{text} is not between 0.01 and 1000")
@@ -96,11 +98,22 @@ def run(args: argparse.Namespace) -> int:
             "(--with robot=NAME takes one from here)")  # fmt: skip
     options = replay.changed(replace(options, robot=robot), args.settings)
     chosen = replay.plan(bag, options, args.start, str(out or ""))
-    if out is not None:
+    if out is None:
+        return _again(bag, against, chosen, args, None)
+    with results_folder(out):
         _make_room(out, chosen, *(each.path for each in (bag, against) if each))
+        return _again(bag, against, chosen, args, out)
+
+
+def _again(
+    bag: Bag, against: Bag | None, chosen: Plan, args: argparse.Namespace, out: Path | None
+) -> int:
+    """The replay as planned, and the report; returns the exit status."""
+    from emo import replay
     from emo.ros_setup import enter_ros
 
     enter_ros(checkout(), Path(sys.prefix))
+    compared = bool(args.settings or against)
     outcomes, seconds, stopped = _replay(bag, chosen, args, out)
     length = _length(bag, chosen)
     figures: dict[str, Any] = {
@@ -136,23 +149,24 @@ def _live(bag: Bag, args: argparse.Namespace) -> int:
     options = replace(options, out=str(out), view=view, port=0)
     chosen = replay.plan(bag, options, args.start, str(out))
     graph = replay.live(bag, options, args.start)
-    _make_room(out, chosen, bag.path)
-    for name in ("sent.csv", "latency.csv", "latency.json", "robot.mp4"):
-        (out / name).unlink(missing_ok=True)
     enter_ros(checkout(), Path(sys.prefix))
     replay.check_types(bag, [chosen.name(topic) for topic in chosen.fed.values()])
     shown = replace(
         options, pipeline=chosen.options.pipeline, source="topic", camera="topic", record=False
     )
     seconds = _length(bag, chosen) + _REST_S
-    stopped = graph_runner.run_graph(graph, shown, False, str(args.bag), seconds)
-    figures = graph_runner.summarize(shown, stopped)
+    with results_folder(out), graph_runner.alone(shown.namespace):
+        _make_room(out, chosen, bag.path)
+        for name in ("sent.csv", "latency.csv", "latency.json", "robot.mp4"):
+            (out / name).unlink(missing_ok=True)
+        stopped = graph_runner.run_graph(graph, shown, False, str(args.bag), seconds)
+        figures = graph_runner.summarize(shown, stopped)
     graph_runner.report(shown, figures, args.json)
     return EXIT_INTERRUPTED if stopped else 0
 
 
 def _make_room(out: Path, chosen: Plan, *read: Path) -> None:
-    """The folder, rid of an earlier replay's recording.
+    """Rid the folder of an earlier replay's recording.
 
     Args:
         read: recordings that the replay reads.
@@ -168,7 +182,6 @@ def _make_room(out: Path, chosen: Plan, *read: Path) -> None:
                 f"{path} would be replaced by the replay: choose another folder with --out"
             )
     try:
-        out.mkdir(parents=True, exist_ok=True)
         for folder in (out, *(out / pipeline for pipeline in chosen.fed)):
             (folder / "commands.csv").unlink(missing_ok=True)
         if (out / "bag").exists():

@@ -16,7 +16,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from emo.cli import add_json
+from emo.cli import add_json, add_namespace
 from emo_core.errors import EmoError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _PLAIN = "\033[0m"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--once", action="store_true", help="print once, and end")
-    parser.add_argument("--namespace", default="", help="the robot's namespace")
+    add_namespace(parser)
     add_json(parser)
 
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from emo_dashboard.listener import listening
 
     live = sys.stdout.isatty() and not args.json and not args.once
-    with listening(args.namespace.strip("/")) as listener, _keys(live):
+    with listening(args.namespace) as listener, _keys(live):
         listener.gather()
         while True:
             board, now_s = listener.board, time.monotonic()
