@@ -71,6 +71,17 @@ def test_sound_given_a_time_waits_in_silence_and_never_overlaps(tmp_path):
     assert loud[-1] == pytest.approx(0.65, abs=0.005)
 
 
+def test_a_film_whose_file_went_away_ends_in_one_line(tmp_path):
+    path = tmp_path / "a.mp4"
+    writer = VideoWriter(path, (64, 48), 25)
+    for _ in range(100):  # the first ones are on the disk
+        writer.add_frame(flash(True))
+    path.unlink()
+    with pytest.raises(EmoError, match=r"writing video stopped: .*a.mp4: No such file"):
+        writer.close()
+    writer.close()
+
+
 @pytest.mark.parametrize("fps", [25, 30, 29.97, 50])
 def test_constant_rate_does_not_drift(tmp_path, fps):
     path = tmp_path / "a.mp4"

@@ -26,7 +26,7 @@ class Drawing:
         render: (M,) commands -> picture.
         film: of the robot; None: it is only shown.
         show: called with each picture and its time (ns).
-        lost: called with the error that ends the film; the pictures go on.
+        lost: called with the error that ends the film, or spoils its end; the pictures go on.
     """
 
     def __init__(
@@ -80,7 +80,10 @@ class Drawing:
             else:
                 self._ended.wait(0.005)
         if self._film is not None:
-            self._film.close()
+            try:
+                self._film.close()
+            except EmoError as error:
+                self._lost(error)
 
     def _next(self, shown_ns: int) -> tuple[NDArray[np.uint8], int] | None:
         """The next picture that can be drawn, and its time."""

@@ -170,13 +170,20 @@ class VideoWriter:
             for packet in packets:
                 self._container.mux(packet)
         except OSError as error:  # disk full, folder gone
-            reason = error.strerror or type(error).__name__
-            raise EmoError(
-                f"writing video stopped: {self.path}: {reason}. Free some space and run again"
-            ) from error
+            raise self._stopped(error) from error
+
+    def _stopped(self, error: OSError) -> EmoError:
+        reason = error.strerror or type(error).__name__
+        return EmoError(
+            f"writing video stopped: {self.path}: {reason}. Free some space and run again"
+        )
 
     def close(self) -> None:
-        """Flush both encoders and write the index. Safe to call twice."""
+        """Flush both encoders and write the index. Safe to call twice.
+
+        Raises:
+            EmoError: the disk is full, or the file gone.
+        """
         if not self._open:
             return
         self._open = False
@@ -187,7 +194,10 @@ class VideoWriter:
             if self._frames:
                 self._mux(self._video.encode(None))
         finally:
-            self._container.close()
+            try:
+                self._container.close()
+            except OSError as error:
+                raise self._stopped(error) from error
 
     def __enter__(self) -> VideoWriter:
         return self
