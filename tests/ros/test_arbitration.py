@@ -44,6 +44,7 @@ def test_whoever_is_alone_drives_everything(alone: str) -> None:
     assert feed(arbiter, alone, 0.7, 1.0, active=False) == {"jaw": 0.7, "brow": 0.7}
     expected = {"mouth": (alone, 1.0), "eye": (alone, 1.0), "gaze": ("", 1.0)}
     assert arbiter.drivers == expected
+    assert arbiter.face == "", "nobody looks whose face it is"
 
 
 def test_mouth_follows_speech_brows_follow_mimic_and_eyeballs_follow_gaze() -> None:

@@ -121,7 +121,8 @@ class ArbiterNode(Node):
         self._show()
 
     def _show(self) -> None:
-        self._kit.health.values["face"] = face = self._arbitration.face
+        if face := self._arbitration.face:
+            self._kit.health.values["face"] = face
         if face == OWN and not self._kit.health.warning:
             self.get_logger().warning(OWN_IMAGE)
         self._kit.health.warning = OWN_IMAGE if face == OWN else ""

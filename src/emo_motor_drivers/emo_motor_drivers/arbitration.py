@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emo_core.mimic.own_image import LOOKING, OWN, OwnImage
-from emo_core.mimic.own_image import NOBODY as NO_FACE
 from emo_core.robot.description import RobotDescription, Watchdog
 
 SPEECH, MIMIC, GAZE, MANUAL = "lipsync", "mimic", "gaze", "manual"
@@ -117,8 +116,8 @@ class Arbitration:
 
     @property
     def face(self) -> str:
-        """Whose face it is, in words: a state of `OwnImage`."""
-        return NO_FACE if self._own_image is None else self._own_image.state
+        """Whose face it is, in words: a state of `OwnImage`; empty where that is not looked at."""
+        return "" if self._own_image is None else self._own_image.state
 
     def feed(
         self,
