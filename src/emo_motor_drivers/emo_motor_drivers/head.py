@@ -75,6 +75,7 @@ class Head:
     Attributes:
         listeners: called after each step of the thread with what was written, None if nothing.
         fault: what the bus said last, if it does not work.
+        limp: whether all servos were told to have no torque; those of a lost line keep theirs.
         news: lines for the operator; take them out.
         own_watchdog: how long the servos themselves wait for this process before they act; "none".
     """
@@ -95,7 +96,7 @@ class Head:
         self._claim: Claim | None = None
         self._opened = False
         self._live = False  # the line works, and the servos were taken up
-        self._limp = True  # nobody switched their torque on, or it was switched off again
+        self.limp = True  # nobody has switched their torque on
         self._users: set[str] = set()  # groups whose driver has opened the bus
         self._groups: set[str] = set()  # groups that may move
         self._torque = False
@@ -113,11 +114,6 @@ class Head:
     def torque_on(self) -> bool:
         """Whether the servos hold their positions."""
         return self._torque
-
-    @property
-    def limp(self) -> bool:
-        """Whether all servos were told to have no torque: those of a lost line keep theirs."""
-        return self._limp
 
     @property
     def lost(self) -> bool:
@@ -204,7 +200,7 @@ class Head:
             if not self._users:
                 self._shut()
                 if self._claim is not None:
-                    self._claim.release(self._limp)
+                    self._claim.release(self.limp)
                     self._claim = None
 
     def _open(self) -> None:
@@ -246,9 +242,9 @@ class Head:
         """Torque of all motors but those that rest without it."""
         limp = self.care.limp
         awake = [i for i in range(len(self.description.motors)) if i not in limp]
-        self._limp = False  # until all are told
+        self.limp = False  # until all are told
         self._bus.torque(on, awake if on and limp else None)
-        self._torque, self._limp = on, not on
+        self._torque, self.limp = on, not on
 
     # -- commands ----------------------------------------------------------------------------
 
