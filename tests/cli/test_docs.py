@@ -294,6 +294,7 @@ def test_reference_is_what_the_code_says():
          "docs", "--check"], capture_output=True, text=True, timeout=300, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, f"stale, run ./emo docs --write: {done.stdout} {done.stderr}"
+    assert "dashboard: http" not in done.stderr, "what nodes say at their start is not the page's"
 
 
 def test_every_parameter_is_described():

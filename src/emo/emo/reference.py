@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import importlib
 import inspect
+import io
 import os
 import tempfile
 import types
@@ -150,7 +152,8 @@ def _inspect(package: str, name: str) -> Executable:
         for place in _places(package, name):
             with tempfile.TemporaryDirectory() as folder:
                 parameters = {**place.parameters, **_harmless(name, folder)}
-                nodes = module.create_nodes(place.namespace, parameters, place.remappings)
+                with contextlib.redirect_stderr(io.StringIO()):  # where its page is, say
+                    nodes = module.create_nodes(place.namespace, parameters, place.remappings)
                 for node in nodes:
                     full = node.get_fully_qualified_name().lstrip("/")
                     executable.nodes.append(full)

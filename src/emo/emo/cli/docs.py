@@ -59,6 +59,8 @@ def _reference(root: Path, write: bool) -> int:
     for path in old:
         print(f"docs/{path}")
     if not write:
+        if not old:
+            print("docs/nodes and docs/commands.md are as the code says")
         return EXIT_ERROR if old else 0
     for path in old:
         target = root / "docs" / path
