@@ -58,7 +58,7 @@ def overview(
                 axis.plot((np.array(stamps) - zero) * 1e-9, wanted, color=colour, lw=0.9,
                           label=f"{pipeline} wants")  # fmt: skip
         axis.set_ylim(-0.02, 1.02)
-        axis.set_yticks([])
+        axis.set_yticks([0.0, 1.0], ["0", "1"], fontsize=6)
         axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
     axes[2, 0].legend(loc="upper right", frameon=False, ncols=3, fontsize=7)
     axes[-1, 0].set_xlabel("time, s")
