@@ -477,7 +477,32 @@ def test_servos_that_cannot_be_let_go_are_an_error(rig: Rig, shell: Callable[...
 
 
 @pytest.mark.parametrize("rig", ["lx"], indirect=True)
+def test_another_users_robot_is_asked_over_the_graph(
+    rig: Rig, shell: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service's, say; its e-stop could not be released, had this user set it."""
+    claim = Claim(RobotDescription.load(rig.file), Owner(7, "left"))
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    monkeypatch.setattr(Record, "holder", lambda self: None)  # as /proc has it
+    monkeypatch.setattr(stop, "_enter_ros", lambda: None)
+    asked: list[tuple[set[int], bool]] = []
+    found = {}
+
+    def search(numbers: set[int], stops: bool, robots: dict[tuple[int, str], str]) -> None:
+        asked.append((numbers, stops))
+        robots.update(found)
+
+    monkeypatch.setattr(stop, "_search", search)
+    assert "not to be seen from here" in shell().error_line, "the graph did not reach it, either"
+    found[7, "left"] = ""
+    assert shell().status == 0 and shell("--release").status == 0
+    assert asked == [({7}, True), ({7}, True), ({7}, False)]
+    assert not marks()
+    claim.release()
+
+
 @pytest.mark.parametrize("by_number", [False, True])
+@pytest.mark.parametrize("rig", ["lx"], indirect=True)
 def test_only_a_process_that_holds_the_claim_is_killed(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_number: bool
 ) -> None:

@@ -108,6 +108,11 @@ class Record:
         return self.kind == "sim" or self.port == FAKE_PORT
 
     @property
+    def ours(self) -> bool:
+        """Whether it is this user's, or this is root, who may do everything."""
+        return str(os.getuid()) in ("0", self.place.name.split("-", 2)[1])
+
+    @property
     def held(self) -> bool:
         """Whether some process holds the claim now."""
         return is_held(self.lock)
@@ -146,7 +151,7 @@ class Record:
 def records() -> list[Record]:
     """Claims of this machine that are held, or whose process ended without a word."""
     found = []
-    for path in sorted(_folder().glob("emo-*.owner")):
+    for path in sorted(_folder().glob("emo-*-*.owner")):
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # gone; another version
             values = json.loads(path.read_text())
             values |= {
@@ -160,7 +165,7 @@ def records() -> list[Record]:
 
 def marks() -> list[Path]:
     """`place` of the robots of this machine whose e-stop is set."""
-    return [path.with_suffix("") for path in sorted(_folder().glob("emo-*.estop"))]
+    return [path.with_suffix("") for path in sorted(_folder().glob("emo-*-*.estop"))]
 
 
 def is_held(lock: Path) -> bool:

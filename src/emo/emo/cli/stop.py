@@ -60,14 +60,15 @@ def run(args: argparse.Namespace) -> int:
     stop = not args.release
     obeyed: set[str] = set()  # doors of those that did as they were told, or will
     robots = _near(knock(stop), obeyed)  # before anything slow is imported
-    if stop:
-        _force(obeyed, args.robot, robots)
-    else:
-        _unmark(robots)
     wanted = running_domains()
+    if stop:
+        unreached = _force(obeyed, args.robot, robots)
+    else:
+        unreached = _unmark(robots)
+    wanted |= unreached
     if os.environ.get("ROS_DOMAIN_ID") or not (robots or wanted):
         wanted.add(int(os.environ.get("ROS_DOMAIN_ID") or 0))
-    if wanted - {domain for domain, _ in robots}:
+    if unreached or wanted - {domain for domain, _ in robots}:
         _enter_ros()
         _search(wanted, stop, robots)
     if not robots and not _said:
@@ -126,8 +127,12 @@ def _say(line: str) -> None:
 # -- by force --------------------------------------------------------------------------------
 
 
-def _force(obeyed: set[str], named: str | None, robots: _Robots) -> None:
-    """End whoever holds a robot and did not obey, and let its servos go; adds to `robots`."""
+def _force(obeyed: set[str], named: str | None, robots: _Robots) -> set[int]:
+    """End whoever holds a robot and did not obey, and let its servos go; adds to `robots`.
+
+    Returns:
+        ROS domains of those that this user cannot reach: the graph may.
+    """
     from emo_motor_drivers.claimed import records
 
     known = records()
@@ -141,9 +146,14 @@ def _force(obeyed: set[str], named: str | None, robots: _Robots) -> None:
     for record in left:  # what is wrong with them is found anew
         robots.pop((-1, record.owner.door), None)
         robots[_key(record)] = ""
-    left = [record for record in left if _ended(record, robots)]
-    for record in left:
+    free = [record for record in left if _ended(record, robots)]
+    for record in free:
         _let_go(record, robots)
+    return _domains_of(record for record in left if not record.ours and record.held)
+
+
+def _domains_of(others: Iterable[Record]) -> set[int]:
+    return {record.owner.domain for record in others if record.owner.domain >= 0}
 
 
 def _named(name: str, known: list[Record]) -> list[Record]:
@@ -184,12 +194,14 @@ def _ended(record: Record, robots: _Robots) -> bool:
     from emo_motor_drivers.claimed import mark, why_stopped
     from emo_motor_drivers.last_resort import end
 
-    try:
-        if not why_stopped(record.place):
-            mark(record.place, "by ./emo stop: its drivers did not answer")
-        _say(f"{record.who}: e-stop set for whoever drives it next, until ./emo stop --release")
-    except OSError as error:
-        robots[_key(record)] = f"{record.who}: cannot write {record.lock.parent} ({error.strerror})"
+    if record.ours:  # a mark of this user's, others could not remove
+        try:
+            if not why_stopped(record.place):
+                mark(record.place, "by ./emo stop: its drivers did not answer")
+            _say(f"{record.who}: e-stop set for whoever drives it next, until ./emo stop --release")
+        except OSError as error:
+            where = f"cannot write {record.lock.parent} ({error.strerror})"
+            robots[_key(record)] = f"{record.who}: {where}"
     try:
         done = end(record)
     except EmoError as error:
@@ -220,8 +232,12 @@ def _let_go(record: Record, robots: _Robots) -> None:
     _say(f"{record.who}: {done}")
 
 
-def _unmark(robots: _Robots) -> None:
-    """Release the e-stop of robots that nobody drives: drivers were asked, and do it themselves."""
+def _unmark(robots: _Robots) -> set[int]:
+    """Release the e-stop of robots that nobody drives: drivers were asked, and do it themselves.
+
+    Returns:
+        ROS domains of those whose drivers this user cannot ask: the graph may.
+    """
     from emo_motor_drivers.claimed import marks, records, unmark
 
     left = {record.place: record for record in records()}
@@ -239,6 +255,7 @@ def _unmark(robots: _Robots) -> None:
             continue
         robots[key] = ""
         _say(f"{place.name if record is None else record.who}: released, and nobody drives it")
+    return _domains_of(record for record in left.values() if not record.ours and record.held)
 
 
 # -- on the graph ----------------------------------------------------------------------------
@@ -260,7 +277,7 @@ def _enter_ros() -> None:
 
 def _search(numbers: set[int], stop: bool, robots: _Robots) -> None:
     """Call the drivers on the graph in these ROS domains; adds to `robots`."""
-    domains = _domains(numbers, {domain for domain, _ in robots})
+    domains = _domains(numbers, {domain for (domain, _), problem in robots.items() if not problem})
     try:
         drivers = _call(domains, stop)
     finally:
