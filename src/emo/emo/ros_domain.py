@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from emo_core.locks import is_held
+
 #: Domains emo takes for itself. ROS's own default is 0; above 101 Linux's ephemeral ports begin.
 DOMAINS = range(60, 100)
 
@@ -50,30 +52,16 @@ def graph_lock(domain: str, namespace: str) -> Path:
 
 def running_domains() -> set[int]:
     """ROS domains in which an instance of emo lives on this machine."""
-    found = {domain for domain in DOMAINS if _is_held(_lock(domain))}
+    found = {domain for domain in DOMAINS if is_held(_lock(domain))}
     for path in Path(tempfile.gettempdir()).glob(f"emo-graph-{os.getuid()}-*.lock"):
         domain = path.name.split("-")[3]
-        if domain.isdecimal() and _is_held(path):
+        if domain.isdecimal() and is_held(path):
             found.add(int(domain))
     return found
 
 
 def _lock(domain: int) -> Path:
     return Path(tempfile.gettempdir(), f"emo-domain-{domain}.lock")
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:  # never used, or another user's
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def _claim() -> int | None:

@@ -15,7 +15,6 @@ from emo_core.robot.description import RobotDescription
 from emo_motor_drivers.claimed import (
     Owner,
     Record,
-    in_process,
     lock_path,
     mark,
     place,
@@ -49,7 +48,7 @@ class Claim:
         self._file: BinaryIO | None = None
         self._path = lock_path(description, owner or Owner())
         self._place = place(description, owner or Owner())
-        self._in_process = in_process(description)
+        self._in_process = description.bus.in_process
         self.positions: NDArray[np.float64] = np.full(len(description.motors), np.nan)
         device = description.bus.is_device
         if device or owner is not None:

@@ -9,7 +9,6 @@ why nobody may move them, until `./emo stop --release`.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -18,7 +17,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from emo_core.robot.description import FAKE_PORT, RobotDescription
+from emo_core.locks import is_held
+from emo_core.robot.description import BusDescription, RobotDescription
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,12 @@ class Owner:
     door: str = ""
 
 
-def in_process(description: RobotDescription) -> bool:
-    """Whether the servos exist in the process of their driver alone."""
-    return description.bus.kind == "sim" or description.bus.port == FAKE_PORT
-
-
 def place(description: RobotDescription, owner: Owner) -> Path:
     """Where the files of a robot are, their suffix left out."""
     bus = description.bus
     if bus.is_device:
         return _stem(os.path.abspath(bus.port))
-    name = description.name if in_process(description) else bus.port
+    name = description.name if bus.in_process else bus.port
     return _stem(f"{name}/{owner.domain}/{owner.namespace}")
 
 
@@ -105,7 +100,7 @@ class Record:
     @property
     def simulated(self) -> bool:
         """Whether its servos exist in the process of its driver alone."""
-        return self.kind == "sim" or self.port == FAKE_PORT
+        return BusDescription(self.kind, self.port).in_process
 
     @property
     def ours(self) -> bool:
@@ -166,20 +161,6 @@ def records() -> list[Record]:
 def marks() -> list[Path]:
     """`place` of the robots of this machine whose e-stop is set."""
     return [path.with_suffix("") for path in sorted(_folder().glob("emo-*-*.estop"))]
-
-
-def is_held(lock: Path) -> bool:
-    """Whether some process holds the lock."""
-    try:
-        file = lock.open("rb")
-    except OSError:  # nobody ever did, or another user's
-        return False
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def why_stopped(stem: Path) -> str:

@@ -78,9 +78,14 @@ class BusDescription:
     baud: int = 0
 
     @property
+    def in_process(self) -> bool:
+        """Whether the servos exist in the process of their driver alone."""
+        return self.kind == "sim" or self.port == FAKE_PORT
+
+    @property
     def is_device(self) -> bool:
         """Whether the port is a device of this machine, which one process may own."""
-        return self.kind not in ("sim", "ros") and self.port != FAKE_PORT
+        return self.kind != "ros" and not self.in_process
 
 
 @dataclass(frozen=True)
