@@ -26,8 +26,9 @@ from waiting import until
 
 from emo import ros_domain
 from emo.cli import stop
+from emo.cli._bench import real_bench
 from emo_core.errors import EmoError
-from emo_core.robot.bus import ServoBus, fake_class, make_bus
+from emo_core.robot.bus import BusError, ServoBus, fake_class, make_bus
 from emo_core.robot.buses.fake import FakeLine, FakeServos
 from emo_core.robot.description import BusDescription, RobotDescription
 from emo_motor_drivers import last_resort
@@ -474,6 +475,49 @@ def test_servos_that_cannot_be_let_go_are_an_error(rig: Rig, shell: Callable[...
     assert "torque off, but jaw did not answer" in shell().error_line
     rig.line.unplug()
     assert "is not there" in shell().error_line
+
+
+@pytest.mark.parametrize("rig", ["lx"], indirect=True)
+def test_servos_left_with_torque_are_known_until_somebody_lets_them_go(
+    rig: Rig, shell: Callable[..., Any]
+) -> None:
+    """Also where those who came after the crash never reached them."""
+    robot = left_with_torque(rig)
+    rig.line.unplug()
+    head = Head(robot, owner=Owner(60))
+    with pytest.raises(EmoError):
+        head.open("mouth")
+    head.close("mouth")
+    with pytest.raises(EmoError), real_bench(robot, "0"):
+        raise AssertionError("the servos are not there")
+    mark(records()[0].place, "for a test")
+    with pytest.raises(EmoError, match="for a test"), real_bench(robot, "0"):
+        raise AssertionError("it is stopped")
+    rig.line.plug()
+    assert rig.torque().all() and shell().status == 0
+    assert not rig.torque().any()
+
+
+@pytest.mark.parametrize("unplugged", [False, True])
+def test_a_bench_that_cannot_let_go_leaves_it_to_the_estop(
+    shell: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unplugged: bool
+) -> None:
+    robot = replace(RobotDescription.load("sim"), bus=BusDescription("lx", str(tmp_path / "port")))
+
+    @contextlib.contextmanager
+    def bench(*_: Any) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if unplugged:
+                raise BusError("torque stays on")
+
+    monkeypatch.setattr("emo_core.camera.bench.camera_bench", bench)
+    for error in (KeyboardInterrupt, None):
+        with contextlib.suppress(KeyboardInterrupt, BusError), real_bench(robot, "0"):
+            if error is not None:
+                raise error
+        assert bool(records()) is unplugged
 
 
 @pytest.mark.parametrize("rig", ["lx"], indirect=True)

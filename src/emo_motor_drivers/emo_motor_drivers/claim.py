@@ -42,6 +42,7 @@ class Claim:
         positions: (M,) sent last, by this process or the one before; NaN where nobody knows.
             Write into it.
         marked: why the e-stop is set, "" if it is not.
+        limp: whether the process before left the servos without torque, if there was one.
     """
 
     def __init__(self, description: RobotDescription, owner: Owner | None = None) -> None:
@@ -56,8 +57,10 @@ class Claim:
         if device:
             self._remember(description)
         self._record: Record | None = None
+        self.limp = True
         if owner is not None and self._file is not None:
             self._record = Record.of(description, owner, os.getpid())
+            self.limp = not self._record.is_left
             self._record.write()
         self.marked = why_stopped(self._place)
 

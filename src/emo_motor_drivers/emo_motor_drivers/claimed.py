@@ -112,6 +112,11 @@ class Record:
         """Whether some process holds the claim now."""
         return is_held(self.lock)
 
+    @property
+    def is_left(self) -> bool:
+        """Whether some process left one here, which did not switch torque off."""
+        return _file(self.place, "owner").exists()
+
     def at_port_of(self, description: RobotDescription) -> bool:
         """Whether that is where it was driven, by whichever user."""
         return _name(place(description, self.owner)) == _name(self.place)

@@ -75,7 +75,8 @@ class Head:
     Attributes:
         listeners: called after each step of the thread with what was written, None if nothing.
         fault: what the bus said last, if it does not work.
-        limp: whether all servos were told to have no torque; those of a lost line keep theirs.
+        limp: whether all servos were told to have no torque (those of a lost line keep theirs), or
+            never had any.
         news: lines for the operator; take them out.
         own_watchdog: how long the servos themselves wait for this process before they act; "none".
     """
@@ -96,7 +97,7 @@ class Head:
         self._claim: Claim | None = None
         self._opened = False
         self._live = False  # the line works, and the servos were taken up
-        self.limp = True  # nobody has switched their torque on
+        self.limp = True
         self._users: set[str] = set()  # groups whose driver has opened the bus
         self._groups: set[str] = set()  # groups that may move
         self._torque = False
@@ -206,6 +207,7 @@ class Head:
     def _open(self) -> None:
         if self._claim is None:
             self._claim = Claim(self.description, self._owner)
+            self.limp = self._claim.limp
             if self._claim.marked:
                 self._safety.estop()
                 self.news.append(f"{self.trouble}. Nothing moves until then")

@@ -61,13 +61,23 @@ def real_bench(
     # Being told to end is an interrupt, too: the robot goes to neutral, and its torque off.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     claim = Claim(robot, Owner())
+    limp, inside = claim.limp, None
     try:
         if claim.marked:
             raise EmoError(f"e-stop is set ({claim.marked}): ./emo stop --release")
         with camera_bench(robot, camera, latency_s, _tell) as bench:
-            yield bench
+            limp = False
+            try:
+                yield bench
+            except BaseException as error:
+                inside = error
+                raise
+        limp = True
+    except BaseException as error:
+        limp = limp or error is inside  # another one came of leaving the bench: torque may be on
+        raise
     finally:
-        claim.release()
+        claim.release(limp)
 
 
 def _tell(text: str) -> None:
