@@ -100,6 +100,7 @@ def emo(
         if name.split(".")[:2] == ["emo", "cli"] and hasattr(module, "quiet_native"):
             monkeypatch.setattr(module, "quiet_native", lambda: None)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
 
     def run(*arguments: object) -> Result:
         capsys.readouterr()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -111,6 +114,30 @@ def test_interrupt_is_status_130(emo, monkeypatch):
 
     _command_that(monkeypatch, action)
     assert emo("doctor").status == 130
+
+
+def test_an_interrupted_import_is_no_import_error(emo, monkeypatch):
+    """As NumPy's C code makes of it."""
+
+    def action(args):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10.0)
+        except KeyboardInterrupt:
+            raise ImportError("numpy._core.multiarray failed to import") from None
+
+    _command_that(monkeypatch, action)
+    result = emo("doctor")
+    assert (result.status, result.error_line) == (130, "emo: interrupted")
+
+
+def test_an_import_that_fails_by_itself_is_told(emo, monkeypatch):
+    def action(args):
+        raise ImportError("libGL.so.1 is missing")
+
+    _command_that(monkeypatch, action)
+    with pytest.raises(ImportError, match=r"libGL\.so\.1"):
+        emo("doctor")
 
 
 def test_unforeseen_error_is_one_line(capsys):

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import re
+import signal
 import sys
 import types
 from collections.abc import Sequence
@@ -157,6 +158,8 @@ def _one_line(
     kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
 ) -> None:
     """The hook for what nobody foresaw: one line, and where to see more."""
+    if issubclass(kind, KeyboardInterrupt):  # C code that was imported prints it; `main` says it
+        return
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
@@ -166,6 +169,32 @@ def _one_line(
         "Run again with --debug for the traceback",
         file=sys.stderr,
     )
+
+
+class _Interrupt:
+    """Ctrl-C, remembered: an extension module that is being imported makes an ImportError of it."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell ignores it
+            signal.signal(signal.SIGINT, self._remember)
+
+    def _remember(self, number: int, frame: types.FrameType | None) -> NoReturn:
+        self.seen = True
+        signal.default_int_handler(number, frame)
+
+    def forget(self) -> None:
+        """Ctrl-C does what it did before."""
+        if signal.getsignal(signal.SIGINT) == self._remember:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupted(debug: bool) -> int:
+    """Say it; what is taken down half made, such as a film's encoder, has nothing to add."""
+    if not debug:
+        sys.excepthook = sys.unraisablehook = lambda *_: None
+    print("emo: interrupted", file=sys.stderr)
+    return EXIT_INTERRUPTED
 
 
 def _quiet_libraries() -> None:
@@ -211,6 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not debug:
         sys.excepthook = _one_line
         _quiet_libraries()
+    interrupt = _Interrupt()
     try:
         parser, module = make_parser(command)
         assert module is not None
@@ -227,8 +257,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"emo: error: {error}", file=sys.stderr)
         return EXIT_ERROR
     except KeyboardInterrupt:
-        print("emo: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return _interrupted(debug)
+    except ImportError:
+        if not interrupt.seen:
+            raise
+        return _interrupted(debug)
     except BrokenPipeError:  # `emo ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_ERROR
+    finally:
+        interrupt.forget()

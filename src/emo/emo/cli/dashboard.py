@@ -49,10 +49,10 @@ def run(args: argparse.Namespace) -> int:
 
     be_nice(PATIENT)
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    stop = stop_event()
     try:
         namespace = args.namespace
-        robot = args.robot or _robot_of(namespace, domain)
+        robot = args.robot or _robot_of(namespace, domain)  # Ctrl-C ends the search at once
+        stop = stop_event()
         node = DashboardNode(namespace, {"robot": robot, "host": args.host, "port": args.port})
         say(f"robot {robot} in ROS domain {domain}: {node.url}")
         spinner = Spinner([node])
