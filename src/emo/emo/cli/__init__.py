@@ -176,7 +176,8 @@ class _Interrupt:
 
     def __init__(self) -> None:
         self.seen = False
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell ignores it
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before in (signal.default_int_handler, signal.SIG_DFL):  # else a shell ignores it
             signal.signal(signal.SIGINT, self._remember)
 
     def _remember(self, number: int, frame: types.FrameType | None) -> NoReturn:
@@ -186,7 +187,7 @@ class _Interrupt:
     def forget(self) -> None:
         """Ctrl-C does what it did before."""
         if signal.getsignal(signal.SIGINT) == self._remember:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, self._before)
 
 
 def _interrupted(debug: bool) -> int:
