@@ -24,6 +24,13 @@ PIPELINES = ("lipsync", "mimic", "both")
 PYTHON_PACKAGES = [package for package in PACKAGES if (package / "setup.py").is_file()]
 
 
+#: With them FastDDS reads emo's own file.
+MEMORY = {
+    "RMW_FASTRTPS_USE_QOS_FROM_XML": "1",
+    "FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds.xml"),
+}
+
+
 class Recorded:
     """Stands for any class of launch and launch_ros: keeps what it was made of."""
 
@@ -58,6 +65,9 @@ def launching(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
         monkeypatch.setitem(sys.modules, name, module)
     sys.modules["launch.substitutions"].LaunchConfiguration = Configuration  # type: ignore[attr-defined]
     monkeypatch.delitem(sys.modules, "emo.launching", raising=False)
+    for name in MEMORY:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROS_DISTRO", "humble")
     return importlib.import_module("emo.launching")
 
 
@@ -202,6 +212,15 @@ def test_a_killed_process_comes_back_later_each_time_and_says_so(
     same = {"package", "executable", "name", "namespace", "parameters", "remappings"}
     assert {k: node.kwargs[k] for k in same} == {k: first.kwargs[k] for k in same}
     assert ended(node, -9, shutting_down=True) == {}
+
+
+@pytest.mark.parametrize("composed", ["true", "false"])
+def test_queues_of_every_process_give_memory_back(
+    launching: types.ModuleType, monkeypatch: pytest.MonkeyPatch, composed: str
+) -> None:
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    made = nodes(launching, "both", composed=composed)
+    assert [node.kwargs["additional_env"] for node in made] == [MEMORY] * len(made)
 
 
 @pytest.mark.parametrize("composed", ["true", "false"])

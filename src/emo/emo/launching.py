@@ -5,6 +5,7 @@ Arguments, their defaults and the nodes come from `emo.graph`; nothing is repeat
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import Field, fields, replace
@@ -19,6 +20,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from emo.backoff import Backoff, ending
 from emo.graph import Process, build_graph
+from emo.middleware import memory_environment
 from emo.options import GraphOptions
 from emo_nodekit import HOPELESS
 from launch import LaunchContext, LaunchDescription
@@ -60,7 +62,10 @@ def _kept_running(
         # launch's own 5 s would be too short.
         sigterm_timeout="10",
         on_exit=on_exit,
-        additional_env=backoff.environment(),
+        additional_env={
+            **memory_environment(os.environ, os.environ.get("ROS_DISTRO")),
+            **backoff.environment(),
+        },
     )
 
 
