@@ -47,15 +47,16 @@ def run(args: argparse.Namespace, pipeline: str) -> int:
 
     enter_ros(checkout(), Path(sys.prefix))
     # Before an earlier run's results go: they may be those of one that still runs.
-    with results_folder(Path(args.out)), alone(args.namespace):
+    with results_folder(Path(args.out)):
         return _run(args, pipeline)
 
 
 def _run(args: argparse.Namespace, pipeline: str) -> int:
     from emo.bootstrap import say
 
-    options = inputs.options(args, pipeline)
-    interrupted = run_graph(build_graph(options), options, args.processes)
+    with alone(args.namespace):  # until the graph ends: the film of it takes as long again
+        options = inputs.options(args, pipeline)
+        interrupted = run_graph(build_graph(options), options, args.processes)
     if not args.debug:
         quiet_native()  # not before: the nodes' messages come the same way
     try:
