@@ -455,7 +455,7 @@ def test_a_disk_that_fills_up_under_the_graph_costs_no_frame(
             left = Path(f"/proc/{process.pid}/root{place}/bag")
             bag = Bag(left)
             assert not complete(left)
-            assert len(bag.log_ns["/audio"]) > 5
+            assert sum(map(len, bag.log_ns.values())) > 5
             kept = repair(bag, tmp_path / "whole")
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
