@@ -10,11 +10,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +28,7 @@ pytest.importorskip("mediapipe", reason="FaceMesh is not installed")
 
 from onlooker import NEAR, Onlooker
 from probing import spinning
+from served import served
 from sounds import speech_like, write_float_wav
 from videos import film_a_face
 from waiting import until
@@ -80,27 +80,6 @@ class Rig:
 
 
 @contextmanager
-def servos(folder: Path) -> Iterator[str]:
-    """The robot file of servos in a process of their own."""
-    file, port = folder / "robot.yaml", folder / "port"
-    shipped = RobotDescription.load("lx_fake").file
-    file.write_text(f"extends: {shipped}\nbus: {{port: {port}}}\n")
-    device = subprocess.Popen(
-        [sys.executable, "-m", "emo_core.robot.buses.serve", str(file), str(port)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    with suppress(PermissionError):  # a servo is never busy with other work
-        os.setpriority(os.PRIO_PROCESS, device.pid, URGENT)
-    try:
-        assert device.stdout is not None
-        assert device.stdout.readline().strip() == str(port)
-        yield str(file)
-    finally:
-        device.communicate()
-
-
-@contextmanager
 def supervised(graph: list[Process], lines: list[str]) -> Iterator[Supervisor]:
     """The graph runs, looked after in a thread, which must not give up."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -142,7 +121,7 @@ def rig(respawn: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     speech, lines = folder / "speech.wav", list[str]()
     write_float_wav(speech, np.tile(speech_like(10.0), 60), 16_000)
     with ExitStack() as stack:
-        robot = stack.enter_context(servos(folder))
+        robot = stack.enter_context(served("lx", folder, URGENT))
         options = replace(
             OPTIONS, robot=robot, speech=str(speech), video=str(film_a_face(folder / "face.mp4")),
             out=str(folder / "out"),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from served import served
 from waiting import until
 
 from emo_core.robot.description import RobotDescription
@@ -47,18 +48,8 @@ def robot(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if kind == "sim":
         yield kind
         return
-    file, port = tmp_path / "robot.yaml", tmp_path / "port"
-    shipped = ROOT / "config" / "robots" / f"{kind}_fake.yaml"
-    file.write_text(f"extends: {shipped}\nbus: {{port: {port}}}\n")
-    device = subprocess.Popen(
-        [sys.executable, "-m", "emo_core.robot.buses.serve", str(file), str(port)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    assert device.stdout is not None
-    assert device.stdout.readline().strip() == str(port)
-    yield str(file)
-    device.communicate()
+    with served(kind, tmp_path) as file:
+        yield file
 
 
 @pytest.fixture
