@@ -48,6 +48,15 @@ def test_a_sagging_supply_rests_the_motor_that_feels_it(protector: Protector) ->
     assert not protector.resting(10.0)
 
 
+def test_a_lost_answer_makes_no_motor_cool(protector: Protector) -> None:
+    protector.telemetry(2, Telemetry(temperature_c=66.0))
+    protector.telemetry(3, Telemetry(voltage_v=5.4))
+    assert protector.resting(0.0).keys() == {2, 3}
+    for motor in (2, 3):
+        protector.telemetry(motor, Telemetry())
+    assert protector.resting(100.0) == {2: "66 °C", 3: "its supply is down to 5.4 V"}
+
+
 def test_a_servo_that_cannot_tell_is_never_too_hot(protector: Protector) -> None:
     protector.telemetry(0, Telemetry())
     assert not protector.resting(0.0)

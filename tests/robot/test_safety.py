@@ -242,6 +242,21 @@ def test_a_robot_found_astray_starts_slowly(sim: RobotDescription) -> None:
     assert not np.any(layer.step(sim.upper, 0.02).reasons & Reason.SOFT_START)
 
 
+def test_home_right_after_a_take_up_begins_at_once(sim: RobotDescription) -> None:
+    layer = SafetyLayer(sim)
+    layer.reset(sim.neutral + 0.05)
+    layer.home()
+    seconds = [0.01 * k for k in range(1000)]
+    done = next(now for now in seconds if layer.step(None, now) and layer.at_neutral)
+    assert done < sim.watchdog.ease_s + 0.1
+    layer.reset(sim.neutral + 0.05)  # by itself it waits for the watchdog
+    for now in seconds:
+        moved = layer.step(None, 20.0 + now).positions
+        if np.any(moved != sim.neutral + 0.05):
+            break
+    assert now == pytest.approx(sim.watchdog.timeout_s, abs=0.05)
+
+
 @pytest.mark.parametrize("now", [math.nan, math.inf, -1.0])
 def test_odd_clocks_move_nothing(sim: RobotDescription, now: float) -> None:
     layer = SafetyLayer(sim)

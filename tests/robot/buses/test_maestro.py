@@ -223,6 +223,27 @@ def test_an_answer_that_comes_too_late_is_not_that_to_the_next_question(make: Ma
         np.testing.assert_allclose(rig.bus.read([1])[1], sent[1])
 
 
+def test_a_channels_answer_that_comes_too_late_is_not_the_next_channels(make: Make) -> None:
+    with make() as rig:
+        rig.bus.torque(True)
+        sent = rig.bus.write(rig.robot.neutral)
+        held: list[bytes] = []
+
+        def late(data: bytes) -> bytes:
+            if held:
+                rig.line.answers = bytes
+                return held[0] + data
+            if data[1] > 1:  # the first position
+                held.append(data)
+                return b""
+            return data
+
+        rig.line.answers = late
+        read = rig.bus.read()
+        assert np.isnan(read[0])
+        np.testing.assert_allclose(read[1:], sent[1:])
+
+
 @pytest.mark.parametrize("fault", [half, silence])
 def test_nobody_answers(make: Make, fault: Callable[[bytes], bytes]) -> None:
     with make() as rig:

@@ -68,12 +68,16 @@ class Protector:
     def telemetry(self, motor: int, told: Telemetry) -> None:
         """What a servo said of itself."""
         state = self._motors[motor]
-        state.told = told
+        # NaN is an answer that was lost: a motor that was hot still is.
+        degrees, volts = told.temperature_c, told.voltage_v
+        degrees = state.told.temperature_c if math.isnan(degrees) else degrees
+        volts = state.told.voltage_v if math.isnan(volts) else volts
+        state.told = replace(told, temperature_c=degrees, voltage_v=volts)
         cool, hot = self._limits.temperature_c
         low, enough = self._limits.voltage_v
-        # NaN compares false: who cannot tell stays as it was.
-        state.hot = told.temperature_c > cool if state.hot else told.temperature_c >= hot
-        state.sagging = told.voltage_v <= enough if state.sagging else told.voltage_v < low
+        # Who never told any is neither: NaN compares false.
+        state.hot = degrees > cool if state.hot else degrees >= hot
+        state.sagging = volts <= enough if state.sagging else volts < low
 
     def silent(self, motor: int) -> bool:
         """Whether a servo does not answer."""

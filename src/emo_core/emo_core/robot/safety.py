@@ -91,7 +91,7 @@ class SafetyLayer:
         self._line.clear()
         self._reasons = np.zeros(len(self._x), dtype=np.int64)
         self._now: float | None = None
-        self._heard = np.full(len(self._x), -math.inf)
+        self._heard = np.full(len(self._x), math.inf)  # counts from the first step
         self._ease_from = self._x.copy()
         self._easing = np.zeros(len(self._x), dtype=bool)
         self._ease_start = np.zeros(len(self._x))
@@ -204,7 +204,7 @@ class SafetyLayer:
             return 0.0
         if self._now is None:
             self._now = now_s
-            self._heard = np.full(len(self._x), now_s)
+            self._heard = np.minimum(self._heard, now_s)  # not if it was told to go home
             return 0.0
         gone = now_s - self._now
         if gone < MIN_STEP_S:

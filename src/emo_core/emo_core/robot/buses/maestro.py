@@ -151,6 +151,9 @@ class MaestroBus(ServoBus):
             quarters = self._ask(bytes([GET_POSITION, self._channels[i]]))
             if quarters:
                 raw[i] = quarters / QUARTERS
+            # Its answer may still come: not to the next channel's question, which it looks like.
+            if quarters is None and not self._check():
+                break
         return self._scale.to_commands(raw)
 
     def holds(self) -> Array:
@@ -173,8 +176,8 @@ class MaestroBus(ServoBus):
         self._sleep(timeout_s + MARGIN_S)
         return bool(self._errors() & TIMEOUT_BIT)
 
-    def _check(self) -> None:
-        """Raise BusError for errors while motors move, and for a controller that is gone."""
+    def _check(self) -> bool:
+        """Whether it answers. Raises BusError for errors while motors move, and if it is gone."""
         errors = self._ask(bytes([GET_ERRORS]))
         now_s = time.monotonic()
         self._silent_s = None if errors is not None else self._silent_s or now_s
@@ -187,6 +190,7 @@ class MaestroBus(ServoBus):
                 f"'{self.description.bus.port}' reports {words or hex(errors)}: its channels went "
                 "to their error positions; check cable, baud rate and its serial settings"
             )
+        return errors is not None
 
     def _errors(self) -> int:
         """The error register, which is cleared. Raises BusError if nobody answers."""
