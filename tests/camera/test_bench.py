@@ -145,6 +145,21 @@ def test_a_camera_that_is_lost_lets_the_robot_go_and_babbling_goes_on_later(
     assert data.frames() == {"eye": 3, "mouth": 3}
 
 
+def test_servos_in_trouble_end_the_babbling_and_are_let_go(
+    room: Callable[..., Room], quick: None, tmp_path: Path
+) -> None:
+    robot = RobotDescription.load("lx_fake")
+    there = room(robot)
+
+    def heat(done: int, total: int) -> None:
+        there.servos.temperature_c[:] = 90.0
+
+    with pytest.raises(EmoError, match=r"'lx_fake': \w+ \(90 °C\).*give the same command again"):
+        with camera_bench(robot, "0", tell=print) as bench:
+            babbling.babble(robot, 3, 0, heat, parts=tmp_path, look=look_through(bench))
+    assert not there.servos.on.any()
+
+
 def three_motors(whole: RobotDescription) -> RobotDescription:
     """The robot with brow, corner of the mouth and jaw only, so that stepping them is soon done."""
     keep = [whole.names.index(name) for name in ("brow_right", "corner_out_left", "jaw")]

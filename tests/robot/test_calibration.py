@@ -16,8 +16,8 @@ from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.robot.bench import Bench, Picture, RealClock, SimulatedClock
 from emo_core.robot.bus import BusError
 from emo_core.robot.calibration import Calibration, calibrate
-from emo_core.robot.description import Moves, RobotDescription
-from emo_core.robot.findings import direction
+from emo_core.robot.description import Interlock, Moves, RobotDescription
+from emo_core.robot.findings import can_turn, direction
 from emo_core.robot.response import Motion, Response, respond, told_latency
 from emo_core.robot.sim.bench import bench_of
 from emo_core.robot.sim.motor_skew import MotorSkew, motor_skew
@@ -240,6 +240,27 @@ def test_a_turned_servo_is_turned_round_in_the_file(bad: tuple[Calibration, OddB
     motor = found.after.motors[found.before.names.index("corner_out_left")]
     assert motor.raw == (900.0, 100.0)
     assert motor.limits == (0.0, 1.0)
+    assert motor.neutral == pytest.approx(0.45)  # where it was, 0.55, from the other end
+    assert found.needs_training
+
+
+def test_a_servo_is_not_turned_round_where_that_moves_its_limits(
+    described: RobotDescription,
+) -> None:
+    n = described.names.index("corner_out_left")
+    assert can_turn(described, n)
+
+    def other(**changes: object) -> RobotDescription:
+        motors = list(described.motors)
+        motors[n] = replace(motors[n], **changes)
+        return replace(described, motors=tuple(motors))
+
+    assert can_turn(other(limits=(0.2, 0.8)), n)
+    assert not can_turn(other(limits=(0.3, 1.0)), n)
+    assert not can_turn(other(raw=None), n)
+    lock = Interlock("cheek", ((n, 1.0), (n + 1, 1.0)), 1.85)
+    assert not can_turn(replace(described, interlocks=(lock,)), n)
+    assert can_turn(replace(described, interlocks=(lock,)), n + 2)
 
 
 def test_the_file_extends_the_robot(
@@ -267,6 +288,24 @@ def test_limits_raw_and_neutral_are_in_the_file(
     assert again.motors[jaw].limits == pytest.approx(found.after.motors[-1].limits, abs=1e-3)
     assert again.motors[corner].raw == (900.0, 100.0)
     assert again.motors[lid].raw == sim.motors[lid].raw  # what has not changed is not written
+
+
+def test_a_servo_without_torque_teaches_nothing(
+    described: RobotDescription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, bus = bench(described)
+    limp = described.names.index("upper_lip")
+
+    def write(positions: ArrayLike) -> np.ndarray:
+        sent = SimBus.write(bus, positions)
+        sent[limp] = math.nan
+        return sent
+
+    with there:
+        there.pose(described.neutral, 0.1, 2, np.asarray)
+        monkeypatch.setattr(bus, "write", write)
+        with pytest.raises(EmoError, match=r"upper_lip \(has no torque\)"):
+            there.pose(described.neutral, 0.1, 2, np.asarray)
 
 
 def test_the_neutral_pose_comes_back(described: RobotDescription) -> None:

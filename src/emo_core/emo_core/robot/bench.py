@@ -20,13 +20,14 @@ from emo_core.face.alignment import to_metric
 from emo_core.face.tracking import FaceTracker
 from emo_core.robot.bus import ServoBus
 from emo_core.robot.description import RobotDescription
+from emo_core.robot.protection import Protector
 from emo_core.robot.safety import SafetyLayer
 
 #: Period of the writes, where the bus is quick enough.
 TICK_S = 0.01
 #: Half of a bus's time at most goes into writing, as in live use.
 _BUS_SHARE = 0.5
-#: The way to neutral may take so long.
+#: The way to neutral may take so much longer than the watchdog's.
 HOMING_LIMIT_S = 3.0
 _WAIT_S = 0.001
 #: A camera whose latency nobody knows is taken to be no later than this.
@@ -35,7 +36,6 @@ _LATE_S = 0.2
 _PATIENCE_S = 5.0
 #: A servo is asked where it is so often.
 _ASK_S = 0.21
-_SMALL, _WINDOW_MM, _FINER = 72, 85.0, 3
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -166,6 +166,9 @@ class Bench:
         self._camera = camera
         self._clock = clock
         self._safety = SafetyLayer(description)
+        self._protector = Protector(description)
+        self._asked = -1  # the motor asked last how it is
+        self._sent = description.neutral  # NaN: without torque
         self._tick_s = max(TICK_S, bus.write_s / _BUS_SHARE)
         self._make_tracker = tracker
         self._tracker: Tracker | None = None
@@ -276,7 +279,7 @@ class Bench:
             (M,) what was really sent, and for each look the face (478, 3) metric mm, or None.
 
         Raises:
-            EmoError: the camera gives no pictures.
+            EmoError: the camera gives no pictures; a servo has no torque, or is in trouble.
         """
         assert self._tracker is not None, "enter the bench first"
         late = _LATE_S if self._camera.latency_s is None else self._camera.latency_s
@@ -301,7 +304,26 @@ class Bench:
             self._clock.sleep_until(self._clock.now() + _WAIT_S)
             self._write(goal)
             faces.append(None if screen is None else to_metric(screen)[0])
+        self._see_to_servos()
         return sent, faces
+
+    def _see_to_servos(self) -> None:
+        """One servo for each call is asked how it is.
+
+        Raises:
+            EmoError: it should rest, or some have no torque: nothing is to be learned from them.
+        """
+        names = self.description.names
+        self._asked = (self._asked + 1) % len(names)
+        self._protector.telemetry(self._asked, self._bus.telemetry(self._asked))
+        ill = self._protector.resting(self._clock.now())
+        ill |= {int(n): "has no torque" for n in np.flatnonzero(~np.isfinite(self._sent))}
+        if ill:
+            said = ", ".join(f"{names[motor]} ({why})" for motor, why in sorted(ill.items()))
+            raise EmoError(
+                f"robot '{self.description.name}': {said}: see to it, and give the same command "
+                "again: it goes on from here"
+            )
 
     def _look(self, pictures: list[Picture], goal: Array) -> tuple[Array, Array]:
         """(F,) times and (F, 478, 2) metric faces; `goal` is sent on, as silence is a fault."""
@@ -323,12 +345,13 @@ class Bench:
 
     def _write(self, goal: Array | None) -> Array:
         sent = self._safety.step(goal, self._clock.now())
-        self._bus.write(sent.positions)
+        self._sent = self._bus.write(sent.positions)
         return sent.positions
 
     def _home(self) -> None:
         self._safety.home()
-        give_up = self._clock.now() + HOMING_LIMIT_S
+        watchdog = self.description.watchdog
+        give_up = self._clock.now() + watchdog.timeout_s + watchdog.ease_s + HOMING_LIMIT_S
         while self._clock.now() < give_up:
             self._write(None)
             if self._safety.at_neutral:

@@ -22,7 +22,14 @@ from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.rates import FPS
 from emo_core.robot.bench import Bench, Take
 from emo_core.robot.description import Motor, RobotDescription
-from emo_core.robot.findings import LEAST_CHANGE, Finding, find, servo_state
+from emo_core.robot.findings import (
+    LEAST_CHANGE,
+    Finding,
+    can_turn,
+    find,
+    servo_state,
+    turned_round,
+)
 from emo_core.robot.response import SLOW_HZ, Motion, Response, respond, told_latency
 from emo_core.robot.speech_like import SpeechLikeCurve
 
@@ -74,7 +81,9 @@ class Calibration:
     @property
     def needs_training(self) -> bool:
         """Whether the robot's inverse model no longer fits."""
-        return self.before.signature() != self.after.signature()
+        pairs = zip(self.before.motors, self.after.motors, strict=True)
+        turned = any(old.raw != new.raw for old, new in pairs)
+        return turned or self.before.signature() != self.after.signature()
 
     def save(self, path: Path) -> None:
         """Write a robot's file that extends the one calibrated.
@@ -156,7 +165,14 @@ def calibrate(
     late_s = _camera_late(takes, responses) if late_s is None else late_s
     unknown_s = 0.0 if bench.camera_latency_s is not None or math.isnan(late_s) else late_s
     lag_s = _lag(bench, findings, motions) - unknown_s
-    after = replace(after, servo_lag_s=round(min(max(lag_s, 0.0), 1.0), 4))
+    # Not before: the bench's bus goes on by the raw that it was made with.
+    turned = [
+        turned_round(motor) if finding.way == "reversed" and can_turn(before, n) else motor
+        for n, (motor, finding) in enumerate(zip(after.motors, findings, strict=True))
+    ]
+    after = replace(
+        after, motors=tuple(turned), servo_lag_s=round(min(max(lag_s, 0.0), 1.0), 4)
+    )
     findings = tuple(
         replace(finding, motor=motor) for finding, motor in zip(findings, after.motors, strict=True)
     )

@@ -30,7 +30,7 @@ class Finding:
         way: "as described", "reversed", "not as described" (neither), or "" (not described, not
             seen, or seen too badly there to tell).
         latency_sd_s: standard error of its latency; NaN if that is the others' median.
-        motor: with limits, neutral pose, raw order and latency as found.
+        motor: with limits, neutral pose, raw order (`turned_round`) and latency as found.
         fault: what is wrong with it and what to do, or "".
     """
 
@@ -92,9 +92,16 @@ def _finding(
             fault=_unseen(motor, servo, take),
         )
     found, fault, way = motor, "", direction(motor, response)
-    if way == "reversed" and motor.raw is not None:
-        found = replace(found, raw=(motor.raw[1], motor.raw[0]))
-        fault = "moved the wrong way: its raw is turned round. Calibrate the new file once more"
+    if way == "reversed" and can_turn(robot, index):
+        fault = (
+            "moved the wrong way: its raw is turned round, and its neutral pose with it. "
+            "Calibrate the new file once more"
+        )
+    elif way == "reversed" and motor.raw is not None:
+        fault = (
+            "moves the wrong way: turn its raw round, and write 1 - x for its limits, its neutral "
+            "and in its interlocks"
+        )
     elif way == "reversed":
         fault = "moves the wrong way: give it raw, the servo's units at command 0 and 1"
     elif way == "not as described":
@@ -113,6 +120,19 @@ def _finding(
         motor=replace(found, latency_s=round(response.latency_s - quickest_s, 4)),
         fault=fault,
     )
+
+
+def can_turn(robot: RobotDescription, index: int) -> bool:
+    """Whether turning a motor's raw round lets the servo go nowhere it might not go before."""
+    motor = robot.motors[index]
+    locked = any(n == index for lock in robot.interlocks for n, _ in lock.weights)
+    return motor.raw is not None and not locked and abs(sum(motor.limits) - 1.0) < 1e-6
+
+
+def turned_round(motor: Motor) -> Motor:
+    """The motor with its raw the other way round; the servo's neutral pose stays where it is."""
+    assert motor.raw is not None
+    return replace(motor, raw=motor.raw[::-1], neutral=round(1.0 - motor.neutral, 3))
 
 
 def servo_state(take: Take, index: int) -> str:
