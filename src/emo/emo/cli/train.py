@@ -11,9 +11,13 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emo.cli import add_json, add_robot, ensure
 from emo_core.errors import EmoError
+
+if TYPE_CHECKING:
+    from emo_core.robot.description import RobotDescription
 
 
 def count(text: str) -> int:
@@ -135,14 +139,13 @@ def _audio2landmark(args: argparse.Namespace) -> int:
 
 def _inverse(args: argparse.Namespace) -> int:
     from emo_core.evaluation.inverse import evaluate_inverse
-    from emo_core.paths import models_dir
     from emo_core.robot.babbling import Babble, default_path
     from emo_core.robot.description import RobotDescription
     from emo_core.training.inverse import RECIPES, train_inverse
 
     robot = RobotDescription.load(args.robot)
+    out = args.out or _own_model(robot)
     data = Babble.load(args.data or default_path(robot))
-    out = args.out or models_dir() / robot.inverse_model
 
     def progress(step: int, steps: int, error: float) -> None:
         print(f"step {step} of {steps}: validation L1 {error:.4f}", file=sys.stderr)
@@ -155,6 +158,26 @@ def _inverse(args: argparse.Namespace) -> int:
     text = f"{out}: L1 {figures['l1']:.4f} on held-out babbling; {rest}"
     print(json.dumps(figures) if args.json else text)
     return 0
+
+
+def _own_model(robot: RobotDescription) -> Path:
+    """The folder that the robot's file names.
+
+    Raises:
+        EmoError: another robot's model is there, as where a file `extends` that robot's.
+    """
+    from emo_core.models import read_config
+    from emo_core.paths import models_dir
+
+    folder = models_dir() / robot.inverse_model
+    if (folder / "config.json").is_file():
+        owner = read_config(folder, "Remove the folder, or give --out").get("robot")
+        if owner != robot.name:
+            raise EmoError(
+                f"{folder} is the robot {owner}'s: write inverse_model: inverse_{robot.name} in "
+                f"{robot.file}, or give --out"
+            )
+    return folder
 
 
 def _predictive(args: argparse.Namespace) -> int:
