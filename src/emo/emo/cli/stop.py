@@ -5,8 +5,9 @@ the ROS graph, those of the domain that this shell chose (ROS_DOMAIN_ID), and of
 runs here but no driver answered. A process of this machine that holds a robot and does not do it
 within a second is killed, with all that runs in it, and the servos' torque is switched off from
 here; so it is where a driver was killed. Motors stay without torque, whatever is commanded and
-whoever is started, until `./emo stop --release`. The exit status is 0 only if there was a robot and
-every one that was found did as it was told. It is no substitute for a switch in the supply.
+whoever is started, until `./emo stop --release`; with simulated servos, until their run ends. The
+exit status is 0 only if there was a robot and every one that was found did as it was told. It is no
+substitute for a switch in the supply.
 """
 
 from __future__ import annotations
