@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,6 +112,17 @@ def test_what_is_exported_is_what_was_trained_and_knows_the_robot(
     x = asked.draw(np.random.default_rng(0), 5)[0]
     first, second = (InverseModel.load(sim, tmp_path / name)(x) for name in "ab")
     assert np.allclose(first, second, atol=1e-6)
+
+
+def test_another_robots_model_is_not_replaced(emo: Callable[..., Any], tmp_path: Path) -> None:
+    base = RobotDescription.load("sim").file
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"extends: {base}\nname: mine\n")
+    done = emo("train", "inverse", "--robot", mine)
+    assert done.status == 1
+    assert "inverse_sim is the robot sim's: write inverse_model: inverse_mine in" in done.err
+    mine.write_text(f"extends: {base}\nname: mine\ninverse_model: inverse_mine\n")
+    assert "babble_mine.npz" in emo("train", "inverse", "--robot", mine).err  # that comes first
 
 
 def test_gaze_is_not_driven(
