@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from soundcards import SoundCards
+from waiting import until
 
 from emo_core.audio.sources import load_audio
 from emo_core.errors import EmoError
 from emo_microphone.capture import Block, Capture
+from emo_microphone.loudspeaker import Loudspeaker
 from emo_microphone.playout import Playout
 from emo_microphone.recording import Recording
 from emo_speech_features.continuity import Continuity
@@ -160,6 +166,96 @@ def test_an_unplugged_microphone_comes_back_with_its_gap(monkeypatch: pytest.Mon
     # 0.5 s and 1 s of back-off are missing in the numbers, so that the stages see the gap.
     assert firsts[3] - 960 == pytest.approx(1.5 * RATE, abs=RATE * 0.06)
     assert np.diff(firsts[3:]).tolist() == [320, 320]
+
+
+def placed(ends_ns: Iterable[float], size: int) -> list[int]:
+    """First samples of the blocks that come at these times."""
+    pace, sound = FakePace(), np.zeros((size, 1), np.float32)
+    callbacks: list[Any] = []
+
+    def open_stream(device: object, rate: int, size: int, callback: Any, again: bool) -> Any:
+        callbacks.append(callback)
+        callback(sound, size, FAKE_TIMES, None)  # the first block
+        return FakeStream()
+
+    blocks, firsts = Capture("", RATE, size, pace, open_stream).blocks(FakeReports()), []
+    for end_ns in ends_ns:
+        pace.now = int(end_ns)
+        if callbacks:
+            callbacks[0](sound, size, FAKE_TIMES, None)
+        block = next(blocks)
+        assert block.end_ns == pace.now, "stamps are of the clock, drift or not"
+        firsts.append(block.first_sample)
+    return firsts
+
+
+@pytest.mark.parametrize("drift", [1e-4, -1e-4], ids=["slow", "fast"])
+def test_a_drifting_clock_loses_nothing_and_hides_no_loss(drift: float) -> None:
+    size, loss, lost_s = 1600, 40_000, 0.2
+    ends_s = np.arange(1, 72_001) * (size / RATE) * (1.0 + drift)  # two hours
+    ends_s[loss:] += lost_s
+    ends_s += np.random.default_rng(0).uniform(0.0, 0.005, len(ends_s))
+    ends_s[::100] += 0.05  # and some blocks come late
+    steps = np.diff(placed(1e9 * ends_s, size)) - size
+    assert np.flatnonzero(steps).tolist() in ([loss - 1], [loss])
+    assert steps.sum() == pytest.approx(lost_s * RATE, abs=0.06 * RATE)
+
+
+def test_blocks_that_come_late_are_not_taken_for_drift() -> None:
+    ends_s = np.arange(1, 201) * 0.02
+    ends_s[100:150] += 0.06  # busy for a second
+    ends_s[160:] += 0.11
+    steps = np.diff(placed(1e9 * ends_s, 320)) - 320
+    assert np.flatnonzero(steps).tolist() == [159]
+    assert steps[159] == pytest.approx(0.11 * RATE, abs=0.005 * RATE)
+
+
+def test_a_microphone_is_tried_again_also_where_portaudio_is_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("emo_microphone.capture.SILENT_DEVICE_S", 0.01)
+    cards, reports = SoundCards(), FakeReports()
+    monkeypatch.setitem(sys.modules, "sounddevice", cards)
+    blocks = Capture("", RATE, 320, FakePace()).blocks(reports)
+    assert next(blocks).first_sample == 0
+    cards.down = 2
+    assert next(blocks).first_sample > 0
+    assert reports.kinds == ["lost_device", "no_device", "no_device"]
+    assert reports.error == ""
+    blocks.close()
+    assert all(stream.closed for stream in cards.streams)
+
+
+# -- a loudspeaker that is unplugged -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["fails", "ends", "hangs"])
+def test_an_unplugged_loudspeaker_comes_back(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SILENT_DEVICE_S", "FIRST_DELAY_S"):
+        monkeypatch.setattr(f"emo_microphone.loudspeaker.{name}", 0.001)
+    cards, reports = SoundCards(), FakeReports()
+    monkeypatch.setitem(sys.modules, "sounddevice", cards)
+    loudspeaker = Loudspeaker("", RATE, lambda out, *_: out.fill(0.5), reports)
+    loudspeaker.open()
+    thread = threading.Thread(target=loudspeaker.watch, daemon=True)
+    thread.start()
+    first = cards.streams[0]
+    until(lambda: first.looks > 3)
+    assert (reports.kinds, reports.error) == ([], "")
+    cards.plugged, cards.down = False, 1
+    first.state = state
+    until(lambda: reports.kinds.count("no_device") >= 3)
+    assert reports.kinds[:2] == ["lost_device", "no_device"]
+    assert first.closed
+    assert "Plug it in" in reports.error
+    cards.plugged = True
+    until(lambda: not reports.error)
+    assert len(cards.streams) == 2
+    assert np.all(cards.streams[1].heard == 0.5)
+    loudspeaker.close()
+    thread.join(10.0)
+    assert cards.streams[1].closed
+    assert reports.kinds.count("lost_device") == 1
 
 
 # -- when sound is heard ---------------------------------------------------------------------

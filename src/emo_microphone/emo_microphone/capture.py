@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0
 #: A stamp may differ by so much from the one that counting samples gives, before it is believed:
 #: beyond it, samples were lost.
 TOLERANCE_S = 0.1
+#: A sound card's clock and ours come apart, as a rule by 0.0001 of the time. So much of it is
+#: followed: a block that comes late, or samples that are lost, are far more at once.
+MOST_DRIFT = 0.003
 #: A device that claims more latency than this is not believed.
 MOST_LATENCY_S = 0.5
 
@@ -70,7 +74,7 @@ class Capture:
         self._rate, self._size, self._pace = rate, size, pace
         self._open = open_stream or _open_input
         self._next = 0
-        self._origin: int | None = None
+        self._origin: float | None = None
 
     def blocks(self, reports: Reports) -> Iterator[Block]:
         """Blocks until the pace is stopped, through any number of lost devices."""
@@ -113,13 +117,19 @@ class Capture:
                 _close(stream)
 
     def _placed(self, samples: NDArray[np.float32], end_ns: int) -> Block:
-        """Number the samples by counting, and by the clock after a hole."""
-        by_clock = end_ns * self._rate // 1_000_000_000
+        """Number the samples by counting, and by the clock after a hole.
+
+        The clock's line follows the sound card's drift: else an hour of it would be a hole.
+        """
+        by_clock = end_ns * self._rate * 1e-9
         if self._origin is None:
             self._origin = by_clock - len(samples)
         ahead = by_clock - self._origin - (self._next + len(samples))
         if ahead > TOLERANCE_S * self._rate:
-            self._next += ahead
+            self._next += round(ahead)
+        else:
+            most = MOST_DRIFT * len(samples)
+            self._origin += min(max(ahead, -most), most)
         block = Block(self._next, samples, end_ns)
         self._next += len(samples)
         return block
@@ -134,22 +144,31 @@ def _age_ns(times: Any, frames: int, rate: int) -> int:
 def _open_input(
     device: str | int | None, rate: int, size: int, callback: Callable[..., None], again: bool
 ) -> Any:
-    """A started `sounddevice.InputStream`. Raises OSError (no PortAudio, no device), ValueError."""
+    return started(
+        "InputStream", again, samplerate=rate, blocksize=size, device=device, callback=callback
+    )
+
+
+def started(kind: str, again: bool, **options: Any) -> Any:
+    """A started stream of sounddevice, mono.
+
+    Args:
+        kind: `InputStream` or `OutputStream`.
+        again: look for devices anew. No other stream of this process may be open: it would end.
+        options: what else the stream is made with.
+
+    Raises:
+        OSError: no PortAudio, or no device that can be opened.
+        ValueError: no device of that name.
+    """
     import sounddevice
 
-    if again:  # PortAudio lists the devices once: one that came back needs a new look
-        sounddevice._terminate()
-        sounddevice._initialize()
     try:
-        stream = sounddevice.InputStream(
-            samplerate=rate,
-            blocksize=size,
-            device=device,
-            channels=1,
-            dtype="float32",
-            latency="low",
-            callback=callback,
-        )
+        if again:  # PortAudio lists the devices once: one that came back needs a new look
+            with contextlib.suppress(sounddevice.PortAudioError):  # down: the last look failed
+                sounddevice._terminate()
+            sounddevice._initialize()
+        stream = getattr(sounddevice, kind)(channels=1, dtype="float32", latency="low", **options)
         stream.start()
     except sounddevice.PortAudioError as error:
         raise OSError(str(error)) from None

@@ -13,6 +13,7 @@ from emo_core.errors import EmoError
 from emo_core.rates import NS_PER_SAMPLE, SAMPLE_RATE
 from emo_microphone.capture import Capture
 from emo_microphone.recording import Recording
+from emo_microphone.worker import start_worker
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import audio_samples, floats, nanoseconds, stamp
@@ -52,8 +53,7 @@ class MicrophoneNode(Node):
             self._kit.subscribe(AudioChunk, "audio_in", self._relay, qos.STREAM)
         self._thread: threading.Thread | None = None
         if work is not None:
-            self._thread = threading.Thread(target=work, name="microphone", daemon=True)
-            self._thread.start()
+            self._thread = start_worker(self, "microphone", work)
 
     def stop(self) -> None:
         """End the stream."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -12,7 +13,9 @@ from std_msgs.msg import Header
 
 from emo_core.rates import SAMPLE_RATE
 from emo_core.robot.description import RobotDescription
+from emo_microphone.loudspeaker import Loudspeaker
 from emo_microphone.playout import Playout
+from emo_microphone.worker import start_worker
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import audio_samples, floats, nanoseconds, stamp
@@ -52,17 +55,22 @@ class SpeakerNode(Node):
         self._first_heard: float | None = None
         self._publisher = self.create_publisher(AudioChunk, "audio_played", qos.STREAM)
         self._playout = Playout(SAMPLE_RATE, round(lag_s * 1e9))
-        self._stream = self._open_device()
-        if self._stream is None:
+        device, health = self._kit.text("device"), self._kit.health
+        self._loudspeaker = Loudspeaker(device, SAMPLE_RATE, self._on_device, health)
+        self._thread: threading.Thread | None = None
+        if self._open_device():
+            self._thread = start_worker(self, "loudspeaker", self._loudspeaker.watch)
+        else:
             self._playout = Playout(SAMPLE_RATE, round(lag_s * 1e9), keep=False)
-        self._kit.health.values["output"] = "null" if self._stream is None else "device"
+        health.values["output"] = "null" if self._thread is None else "device"
         self._kit.subscribe(AudioChunk, "audio", self._on_audio, qos.STREAM)
         self._kit.subscribe(MotorCommand, "motor_command", self._on_command, qos.FRAMES)
 
     def stop(self) -> None:
         """Silence."""
-        if self._stream is not None:
-            self._stream.close(ignore_errors=True)
+        self._loudspeaker.close()
+        if self._thread is not None:
+            self._thread.join(timeout=2.0)
 
     def _on_command(self, message: MotorCommand) -> None:
         if message.source == SOURCE and not message.end_of_stream:
@@ -93,37 +101,20 @@ class SpeakerNode(Node):
             self._kit.health.values["delay_ms"] = f"{self._playout.delay_ns * 1e-6:.1f}"
         self._kit.health.done()
 
-    def _open_device(self) -> Any:
-        """A started output stream, or None."""
+    def _open_device(self) -> bool:
+        """Whether there is a loudspeaker, or one is waited for."""
         wanted = self._kit.text("output")
         if wanted == "null":
-            return None
-        device = self._kit.text("device")
+            return False
         try:
-            import sounddevice
-        except OSError as error:  # no PortAudio on this machine
-            self._no_device(str(error), wanted)
-            return None
-        try:
-            stream = sounddevice.OutputStream(
-                samplerate=SAMPLE_RATE,
-                channels=1,
-                dtype="float32",
-                latency="low",
-                device=int(device) if device.isdigit() else device or None,
-                callback=self._on_device,
-            )
-            stream.start()
-        except (sounddevice.PortAudioError, ValueError) as error:
-            self._no_device(str(error), wanted)
-            return None
-        return stream
-
-    def _no_device(self, why: str, wanted: str) -> None:
-        text = f"no sound device ({why}): the sound is timed and recorded, but nobody hears it"
-        self.get_logger().info(text)
-        if wanted == "device":
-            self._kit.health.error = text
+            self._loudspeaker.open()
+        except (OSError, ValueError) as error:
+            why = f"no sound device ({error}): the sound is timed and recorded, but nobody hears it"
+            self.get_logger().info(why)
+            if wanted == "device":
+                self._kit.health.error = why
+            return wanted == "device"
+        return True
 
     def _on_device(self, out: np.ndarray, frames: int, times: Any, status: object) -> None:
         ahead_s = max(times.outputBufferDacTime - times.currentTime, 0.0)
