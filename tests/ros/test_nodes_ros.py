@@ -565,15 +565,18 @@ def test_the_speaker_tells_when_sound_is_heard(running: Running) -> None:
         audio.publish(chunk(320 * k, header=Header(stamp=stamp(end_ns))))
     time.sleep(0.2)
     assert out == []  # nobody knows yet when the lips will move
-    target = time.time_ns() - 246_000_000  # look-ahead and pipeline
-    commands.publish(MotorCommand(source="mimic", valid=True, target_time=stamp(target - 10**9)))
-    commands.publish(MotorCommand(source="lipsync", valid=True, target_time=stamp(target)))
-    time.sleep(0.1)
+    # When this node reads a command, some time after it was sent, does not matter.
+    sent = {"header": Header(stamp=stamp(start)), "target_time": stamp(start), "valid": True}
+    for source, ages in [("mimic", [900.0]), ("lipsync", []), ("lipsync", [NAN])]:
+        commands.publish(MotorCommand(source=source, stage_ms=floats(ages), **sent))
+    commands.publish(MotorCommand(source="lipsync", stage_ms=floats([240.0, 246.0]), **sent))
+    until(lambda: node._playout.measured_ns)
     audio.publish(chunk(1600, header=Header(stamp=stamp(start + 120_000_000))))
     until(lambda: len(out) == 6)
     lag_ns = RobotDescription.load("sim").servo_lag_s * 1e9
     delay_ns = nanoseconds(out[0].header.stamp) - (start + 20_000_000)
-    assert delay_ns == pytest.approx(246e6 + lag_ns, abs=50e6)
+    assert delay_ns == pytest.approx(246e6 + lag_ns, abs=1e3)  # look-ahead and pipeline, and lag
+    assert faults(node) == {"bad_messages": 1}
     assert [message.first_sample for message in out] == [320 * k for k in range(6)]
 
 

@@ -1,8 +1,8 @@
 """When the robot's own sound is to be heard, so that it meets the lips. No clock, no ROS.
 
 All times are ROS time in nanoseconds. A chunk captured at time c is played at c + delay. The
-delay is measured while the graph runs: look-ahead + pipeline (a command arrives now for what was
-heard at its target_time) + the servos' lag.
+delay is measured while the graph runs: look-ahead + pipeline (a command is sent for what was heard
+at its target_time) + the servos' lag.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Playout:
         self._playing = False
         self._lock = threading.Lock()
 
-    def measure(self, target_ns: int, now_ns: int) -> None:
-        """A command for what was heard at `target_ns` arrives at the motors now."""
-        self._seen.append(now_ns - target_ns + self._lag_ns)
+    def measure(self, target_ns: int, sent_ns: int) -> None:
+        """A command for what was heard at `target_ns` was sent to the motors at `sent_ns`."""
+        self._seen.append(sent_ns - target_ns + self._lag_ns)
 
     @property
     def measured_ns(self) -> int | None:

@@ -18,7 +18,7 @@ from emo_microphone.playout import Playout
 from emo_microphone.worker import start_worker
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
-from emo_nodekit.messages import audio_samples, floats, nanoseconds, stamp
+from emo_nodekit.messages import audio_samples, floats, nanoseconds, numbers, stamp
 from emo_nodekit.parameters import ROBOT, Parameter, Value
 from emo_nodekit.running import run
 
@@ -73,8 +73,12 @@ class SpeakerNode(Node):
             self._thread.join(timeout=2.0)
 
     def _on_command(self, message: MotorCommand) -> None:
-        if message.source == SOURCE and not message.end_of_stream:
-            self._playout.measure(nanoseconds(message.target_time), self._kit.now())
+        if message.source != SOURCE or message.end_of_stream or not len(message.stage_ms):
+            return
+        # When the arbiter sent it: it comes while `_on_audio` sleeps, and is read too late.
+        age_ns = round(1e6 * float(numbers(message.stage_ms[-1:], "stage_ms")[0]))
+        sent_ns = nanoseconds(message.header.stamp) + age_ns
+        self._playout.measure(nanoseconds(message.target_time), sent_ns)
 
     def _on_audio(self, message: AudioChunk) -> None:
         time.sleep(AFTER_PIPELINE_S)
