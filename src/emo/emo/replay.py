@@ -179,12 +179,11 @@ def live(bag: Bag, options: GraphOptions, start: str) -> list[Process]:
         options: of the robot, its view and `out`.
     """
     chosen = plan(bag, options, start, options.out)
-    shown = replace(options, source="topic", camera="topic", record=False)
     played = [chosen.name(topic) for topic in chosen.fed.values()]
     heard = chosen.name("audio_played")
     is_heard = heard in bag.log_ns
     graph = []
-    for entry in build_graph(replace(shown, pipeline=chosen.options.pipeline)):
+    for entry in build_graph(replace(chosen.options, view=options.view)):
         if entry.executable in _ROBOT or any(_same(entry, node) for node in chosen.nodes):
             if entry.executable == "robot_view" and is_heard:
                 entry = replace(entry, remappings=())

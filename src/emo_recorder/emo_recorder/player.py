@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from rclpy._rclpy_pybind11 import RMWError
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.serialization import deserialize_message
@@ -14,7 +13,7 @@ from emo_core.bag import Bag, Raw
 from emo_core.errors import EmoError
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
-from emo_nodekit.messages import BadMessageError, nanoseconds, stamp
+from emo_nodekit.messages import nanoseconds, stamp
 from emo_nodekit.pacing import WAITING, Pacer, wait_for_graph
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.running import run
@@ -25,6 +24,9 @@ PARAMETERS = (
     Parameter("topics", [""], "what to play, by full names"),
     *WAITING,
 )
+
+#: A message stamped so far from when it was received has the time of another clock (use_sim_time).
+OTHER_CLOCK_NS = 60_000_000_000
 
 
 class PlayerNode(Node):
@@ -52,6 +54,7 @@ class PlayerNode(Node):
             if "header" not in kind.get_fields_and_field_types():
                 raise EmoError(f"{self._bag.path}: {topic} holds no message of emo's graph")
             self._outlets[topic] = self.create_publisher(kind, topic, qos.STREAM), kind
+        self._broken = self.create_guard_condition(self._break_down)
         self._thread = threading.Thread(target=self._run, name="player", daemon=True)
         self._thread.start()
 
@@ -66,30 +69,49 @@ class PlayerNode(Node):
         except EmoError as error:
             self._kit.health.error = str(error)
             self.get_logger().error(str(error))
+        except BaseException:
+            self._broken.trigger()
+            raise
+
+    def _break_down(self) -> None:
+        """In the executor's thread, whose exceptions end the process."""
+        raise RuntimeError("the thread that plays the recording broke down")
 
     def _play(self) -> None:
         if not wait_for_graph(self, self._kit, self._pacer):
             return
         first_ns = min(int(self._bag.log_ns[topic][0]) for topic in self._outlets)
         self._pacer.start()
-        moved_ns = self._pacer.stamp(0) - first_ns
+        began_ns = self._pacer.stamp(0)
+        moved_ns: int | None = None
         for raw in self._bag.messages(self._outlets):
-            if not self._pacer.wait(raw.log_ns - first_ns):
+            due_ns = raw.log_ns - first_ns
+            if not self._pacer.wait(due_ns):
                 return
+            publisher, kind = self._outlets[raw.topic]
             try:
-                self._publish(raw, moved_ns)
-            except (RMWError, BadMessageError) as error:
+                message = deserialize_message(raw.data, kind)
+                if moved_ns is None:
+                    moved_ns = began_ns + due_ns - _recorded_ns(raw, message)
+                _move(message, moved_ns)
+            except (RuntimeError, ValueError) as error:
                 self._kit.health.fault("bad_messages", f"{raw.topic}, damaged, left out: {error}")
+                continue
+            publisher.publish(message)
+            self._kit.health.done()
 
-    def _publish(self, raw: Raw, moved_ns: int) -> None:
-        """Send a message, moved. Raises RMWError, BadMessageError: it is damaged."""
-        publisher, kind = self._outlets[raw.topic]
-        message = deserialize_message(raw.data, kind)
-        message.header.stamp = stamp(nanoseconds(message.header.stamp) + moved_ns)
-        if hasattr(message, "target_time"):
-            message.target_time = stamp(nanoseconds(message.target_time) + moved_ns)
-        publisher.publish(message)
-        self._kit.health.done()
+
+def _recorded_ns(raw: Raw, message: Any) -> int:
+    """When a message was recorded, by the clock of its stamp, ns. Raises BadMessageError."""
+    stamp_ns = nanoseconds(message.header.stamp)
+    return raw.log_ns if abs(stamp_ns - raw.log_ns) < OTHER_CLOCK_NS else stamp_ns
+
+
+def _move(message: Any, by_ns: int) -> None:
+    """Change a message's times. Raises BadMessageError: no message has such."""
+    message.header.stamp = stamp(nanoseconds(message.header.stamp) + by_ns)
+    if hasattr(message, "target_time"):
+        message.target_time = stamp(nanoseconds(message.target_time) + by_ns)
 
 
 def create_nodes(

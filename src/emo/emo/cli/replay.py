@@ -146,14 +146,12 @@ def _live(bag: Bag, args: argparse.Namespace) -> int:
     out = Path(args.out or "out/replay").resolve()
     options = replay.changed(replay.recorded_options(bag), args.settings)
     view = RobotDescription.load(options.robot).simulator is not None
-    options = replace(options, out=str(out), view=view, port=0)
+    options = replace(options, out=str(out), view=view)
     chosen = replay.plan(bag, options, args.start, str(out))
     graph = replay.live(bag, options, args.start)
     enter_ros(checkout(), Path(sys.prefix))
     replay.check_types(bag, [chosen.name(topic) for topic in chosen.fed.values()])
-    shown = replace(
-        options, pipeline=chosen.options.pipeline, source="topic", camera="topic", record=False
-    )
+    shown = replace(chosen.options, view=view)
     seconds = _length(bag, chosen) + _REST_S
     with results_folder(out), graph_runner.alone(shown.namespace):
         _make_room(out, chosen, bag.path)
