@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emo_core.bag import Bag, BagWriter, Limits, Raw, Topic, complete
+from emo_core.bag import Bag, BagWriter, Limits, Raw, Topic, complete, writer
 from emo_core.bag.definitions import bare, definition
 from emo_core.bag.losses import Losses
 from emo_core.bag.repair import repair
@@ -216,6 +216,17 @@ def test_the_oldest_part_goes_when_the_limit_is_reached(tmp_path: Path) -> None:
     assert about["message_count"] == len(found)
 
 
+def test_a_repair_keeps_all_of_what_is_larger_than_a_recording_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "bag", 2500).close()
+    monkeypatch.setattr(writer, "_MB", 50)  # 200 kB at most, 25 kB a file
+    assert repair(Bag(tmp_path / "bag"), tmp_path / "whole") == 2500
+    whole = Bag(tmp_path / "whole")
+    assert len(whole.files) > 1, "large enough for the limits to count"
+    assert list(whole.messages()) == expected(2500)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a recording", b"\x89MCAP0\r\n"])
 def test_what_is_no_recording_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bag_0.mcap").write_bytes(content)
@@ -229,6 +240,44 @@ def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
     write(tmp_path / "bag", 3).close()
     with pytest.raises(EmoError, match="exists already"):
         BagWriter(tmp_path / "bag", {})
+
+
+# -- definitions that cannot be
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "int32",
+        "int32 9",
+        "int32[0] n",
+        "int32[] n 1",
+        "int32 N=x",
+        "int32 n\nint32 n",
+        "no such thing at all",
+        "std_msgs/Header[] n []",
+    ],
+)
+def test_a_damaged_definition_is_one_line(tmp_path: Path, text: str) -> None:
+    recording = BagWriter(tmp_path / "bag", {})
+    recording.write(Topic("/n", "test/msg/N", text), 1, 1, 1, bytes(8))
+    recording.close()
+    bag = Bag(tmp_path / "bag")
+    with pytest.raises(EmoError, match=r"the definition of test/msg/N in it is damaged"):
+        bag.decode(next(bag.messages()))
+
+
+def test_each_file_numbers_its_definitions_anew(tmp_path: Path) -> None:
+    one, two = Topic("/one", "test/msg/One", "int32 a"), Topic("/two", "test/msg/Two", "int32 b")
+    recording = BagWriter(tmp_path / "bag", {}, Limits(file=0, free=0))
+    for number, topic in enumerate((one, two), start=1):
+        recording.write(topic, number, number, 1, bytes((0, 1, 0, 0, number, 0, 0, 0)))
+        recording.flush()
+    recording.close()
+    bag = Bag(tmp_path / "bag")
+    assert len(bag.files) > 1
+    first, second = (bag.decode(raw) for raw in bag.messages())
+    assert (first.a, second.b) == (1, 2)
 
 
 # -- what is missing

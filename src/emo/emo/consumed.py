@@ -43,19 +43,26 @@ def unread(bag: Bag, place: str) -> dict[str, set[int]]:
     Args:
         place: the robot's namespace, with a slash at its end.
     """
+    ways = [[place + topic for topic in way] for way in _ONE_FOR_ONE]
+    heard = f"{place}speech_features" in bag.log_ns
+    parts = {place + topic: part for topic, part in _PARTS.items()} if heard else {}
+    stamps: dict[str, set[int]] = {topic: set() for way in ways for topic in way}
+    read: dict[str, list[_Message]] = {topic: [] for topic in parts}
+    for raw in bag.messages({*stamps, *parts}):  # once: a bag of hours takes long to unpack
+        if raw.topic in stamps:
+            stamps[raw.topic].add(stamp_ns(raw))
+        if raw.topic in parts:
+            read[raw.topic].append(parts[raw.topic](raw.sequence, bag.decode(raw)))
     found: dict[str, set[int]] = {}
-    for way in _ONE_FOR_ONE:
-        stamps = [{stamp_ns(raw) for raw in bag.messages([place + topic])} for topic in way]
+    for way in ways:
         for i, topic in enumerate(way[:-1]):
-            later: set[int] = set().union(*stamps[i + 1 :])
+            later: set[int] = set().union(*(stamps[each] for each in way[i + 1 :]))
             if later:
-                found[place + topic] = stamps[i] - later
-    features = _read(bag, f"{place}speech_features", _of_features)
-    if features:
-        found[f"{place}audio"] = _audio(_read(bag, f"{place}audio", _of_chunk), features)
-        found[f"{place}speech_features"] = _features(
-            features, _read(bag, f"{place}lipsync/landmarks", _of_face)
-        )
+                found[topic] = stamps[topic] - later
+    if heard:
+        audio, features, faces = read.values()
+        found[f"{place}audio"] = _audio(audio, features)
+        found[f"{place}speech_features"] = _features(features, faces)
     return found
 
 
@@ -70,10 +77,6 @@ class _Message(NamedTuple):
     ahead_ns: int = 0  # of a face: its stamp after the time it belongs to
 
 
-def _read(bag: Bag, topic: str, part: Callable[[int, Any], _Message]) -> list[_Message]:
-    return [part(raw.sequence, bag.decode(raw)) for raw in bag.messages([topic])]
-
-
 def _of_chunk(sequence: int, chunk: Any) -> _Message:
     stamp_ns = nanoseconds(chunk.header.stamp)
     return _Message(
@@ -83,13 +86,22 @@ def _of_chunk(sequence: int, chunk: Any) -> _Message:
 
 def _of_features(sequence: int, features: Any) -> _Message:
     stamp_ns = nanoseconds(features.header.stamp)
-    return _Message(sequence, stamp_ns, features.first_frame, len(features.data) // features.dim)
+    count = len(features.data) // features.dim if features.dim else 0  # none that could be read
+    return _Message(sequence, stamp_ns, features.first_frame, count)
 
 
 def _of_face(sequence: int, face: Any) -> _Message:
     stamp_ns = nanoseconds(face.header.stamp)
     ahead_ns = stamp_ns - nanoseconds(face.target_time)
     return _Message(sequence, stamp_ns, face.frame, ahead_ns=ahead_ns)
+
+
+#: Sound, its features and their faces, in this order: what counts of each.
+_PARTS: dict[str, Callable[[int, Any], _Message]] = {
+    "audio": _of_chunk,
+    "speech_features": _of_features,
+    "lipsync/landmarks": _of_face,
+}
 
 
 def _not_recorded(last: _Message | None, message: _Message) -> int:

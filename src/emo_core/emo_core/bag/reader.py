@@ -20,7 +20,6 @@ from mcap.exceptions import EndOfFile, McapError
 from mcap.records import Attachment, Channel, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
 from mcap.writer import MCAP0_MAGIC
-from mcap_ros2._vendor.rosidl_adapter.parser import InvalidSpecification
 from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
@@ -105,7 +104,6 @@ class Bag:
         self.damage = ""
         self._schemas: dict[str, Schema] = {}
         self._decoders: dict[str, Any] = {}
-        self._factory = DecoderFactory()
         self._files = _files(self.path)
         self.sizes: dict[str, int] = {}
         self._about: dict[str, dict[str, str]] = {}
@@ -218,8 +216,9 @@ class Bag:
             raise EmoError(f"{self.path}: {topic} holds {recorded}, which is not of emo's graph")
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # the parser prints what it raises
-                decoder = self._factory.decoder_for("cdr", self._schemas[topic])
-        except (InvalidSpecification, McapError, ValueError, KeyError, IndexError) as error:
+                # One for each topic: it remembers by the schema's number, which is a file's own.
+                decoder = DecoderFactory().decoder_for("cdr", self._schemas[topic])
+        except Exception as error:  # the parser's own are private, and have no base in common
             raise EmoError(
                 f"{self.path}: the definition of {recorded} in it is damaged ({error})"
             ) from error
