@@ -20,6 +20,7 @@ from emo_core.robot.safety import Reason
 from emo_motor_drivers.care import SILENCE
 from emo_motor_drivers.claim import Claim
 from emo_motor_drivers.head import FIRST_DELAY_S, STEP_S, Head, Written
+from emo_motor_drivers.share import Share
 
 #: On a machine that does other things as well.
 SLACK_S = 0.05
@@ -376,6 +377,28 @@ def test_an_unplugged_line_is_reported_at_once_and_opened_again(robot, start: St
     assert head.fault == ""
     assert head.news.popleft() == "servo line lost: unplugged. Trying again"
     assert "taken up" in head.news.popleft()
+
+
+def test_whether_servos_of_a_lost_line_have_torque_is_not_known(robot, start: Start) -> None:
+    bus = SpyBus(robot)
+    head = start(robot, bus)
+
+    def told() -> set[str]:
+        return {Share(head, group).state()["torque"] for group in ("eye", "mouth")}
+
+    assert told() == {"on"}
+    bus.fails = BusError("unplugged")
+    until(lambda: head.fault)
+    assert told() == {"not known"} and bus.on.all()
+    bus.fails = None
+    until(lambda: head.torque_on)
+    assert told() == {"on"}
+    head.estop()
+    until(lambda: head.limp)
+    assert told() == {"off"}
+    bus.fails = BusError("unplugged")
+    until(lambda: head.fault)
+    assert told() == {"off"}, "they were let go before"
 
 
 def test_servos_that_cannot_tell_go_on_from_what_was_sent_last(robot, start: Start) -> None:

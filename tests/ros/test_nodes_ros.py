@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,8 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 from waiting import until
 
+from emo.composed import Composed
+from emo.graph import Process
 from emo.monitor import Monitor
 from emo_audio2landmark.audio2landmark import Audio2LandmarkNode
 from emo_core.errors import EmoError
@@ -43,9 +46,10 @@ from emo_core.robot.sim.servos import SimBus
 from emo_inverse_model.inverse_model import InverseModelNode
 from emo_microphone.microphone import MicrophoneNode
 from emo_microphone.speaker import SpeakerNode
-from emo_motor_drivers import drivers
+from emo_motor_drivers import drivers, shared
 from emo_motor_drivers.arbiter import ArbiterNode
 from emo_motor_drivers.driver import DriverNode
+from emo_motor_drivers.head import Head
 from emo_motor_drivers.shared import Shared
 from emo_nodekit import qos
 from emo_nodekit.health import Health
@@ -514,6 +518,49 @@ def test_two_drivers_of_two_robots_in_one_process_are_refused() -> None:
         DriverNode("mouth", shared, parameters={"robot": "another"})
     first.stop()
     first.destroy_node()
+
+
+@pytest.fixture
+def heads(monkeypatch: pytest.MonkeyPatch) -> list[Head]:
+    """Owners of servos that drivers make."""
+    made: list[Head] = []
+
+    def make(*options: Any) -> Head:
+        made.append(Head(*options))
+        return made[-1]
+
+    monkeypatch.setattr(shared, "Head", make)
+    return made
+
+
+@pytest.mark.parametrize("error", [EmoError, ImportError, KeyboardInterrupt])
+def test_drivers_let_go_when_a_node_after_them_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch, heads: list[Head], error: type[BaseException]
+) -> None:
+    def create_nodes(**options: Any) -> list[Any]:
+        assert heads[0].torque_on
+        raise error("no cv2")
+
+    monkeypatch.setitem(sys.modules, "nowhere.camera", SimpleNamespace(create_nodes=create_nodes))
+    graph = [Process("emo_motor_drivers", "drivers", ""), Process("nowhere", "camera", "camera")]
+    with pytest.raises(error, match="no cv2"):
+        Composed(graph)
+    assert heads[0].limp and not heads[0].torque_on
+
+
+def test_the_first_driver_lets_go_when_the_second_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch, heads: list[Head]
+) -> None:
+    def make(group: str, *options: Any) -> DriverNode:
+        if group == "eye":
+            return DriverNode(group, *options)
+        assert heads[0].torque_on
+        raise RuntimeError("no mouth")
+
+    monkeypatch.setattr(drivers, "DriverNode", make)
+    with pytest.raises(RuntimeError, match="no mouth"):
+        drivers.create_nodes()
+    assert heads[0].limp and not heads[0].torque_on
 
 
 # -- microphone, speaker, view ---------------------------------------------------------------

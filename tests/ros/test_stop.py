@@ -86,3 +86,33 @@ def test_idle_and_busy_nodes_end_at_once(ros: Any) -> None:
         assert not spinner.failed.is_set()
     names = [thread.name for thread in threading.enumerate()]
     assert "idle" not in names and "busy" not in names
+
+
+def test_a_node_that_fails_to_end_keeps_no_other_from_it(ros: Any) -> None:
+    from rclpy.node import Node
+
+    from emo_nodekit import running
+
+    ended: list[str] = []
+
+    class Worker(Node):
+        def stop(self) -> None:
+            ended.append(f"{self.get_name()} stops")
+            if self.get_name() == "model":
+                raise RuntimeError("the model fails")
+
+        def destroy_node(self) -> None:
+            name = self.get_name()
+            super().destroy_node()
+            ended.append(f"{name} is gone")
+            if name == "camera":
+                raise RuntimeError("the camera fails")
+
+    names = ["driver", "model", "camera"]
+    spinner = running.Spinner([Worker(name, context=ros) for name in names])
+    spinner.start()
+    with pytest.raises(RuntimeError, match="the model fails") as caught:
+        spinner.stop()
+    assert str(caught.value.__context__) == "the camera fails", "nothing is hushed up"
+    assert ended == [f"{name} {what}" for name in names[::-1] for what in ("stops", "is gone")]
+    assert not {thread.name for thread in threading.enumerate()} & set(names)

@@ -44,7 +44,7 @@ class Composed:
                     parameters=entry.parameters,
                     remappings=entry.remappings,
                 )
-        except EmoError:
+        except BaseException:  # drivers, which come first, have torque on by now
             Spinner(nodes).stop()
             raise
         self.nodes = nodes

@@ -8,7 +8,7 @@ from emo_core.robot.description import GROUPS
 from emo_motor_drivers.driver import DriverNode
 from emo_motor_drivers.shared import Shared
 from emo_nodekit.parameters import Value
-from emo_nodekit.running import run
+from emo_nodekit.running import Spinner, run
 
 
 def create_nodes(
@@ -19,7 +19,14 @@ def create_nodes(
 ) -> list[Node]:
     """Both drivers, over one `Head`."""
     shared = Shared() if shared is None else shared
-    return [DriverNode(group, shared, namespace, parameters, remappings) for group in GROUPS]
+    nodes: list[Node] = []
+    try:
+        for group in GROUPS:
+            nodes.append(DriverNode(group, shared, namespace, parameters, remappings))
+    except BaseException:  # the first may have torque on by now
+        Spinner(nodes).stop()
+        raise
+    return nodes
 
 
 def main() -> int:

@@ -113,7 +113,10 @@ class Head:
 
     @property
     def torque_on(self) -> bool:
-        """Whether the servos hold their positions."""
+        """Whether the servos hold their positions, as far as is known: not over a lost line.
+
+        Whether they were let go, `limp` says; if neither is so, nobody knows.
+        """
         return self._torque
 
     @property

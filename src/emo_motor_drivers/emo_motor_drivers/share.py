@@ -104,9 +104,11 @@ class Share:
         return Seen([self._names[i] for i in new], radians[new], age_s)
 
     def state(self) -> dict[str, str]:
-        """Torque, watchdog and temperature, for diagnostics."""
+        """Torque ("on", "off", "not known"), watchdog and temperature, for diagnostics."""
         head = self._head
-        values = {"torque": "on" if head.torque_on else "off", "own_watchdog": head.own_watchdog}
+        # Servos of a lost line may well hold on.
+        torque = "on" if head.torque_on else "off" if head.limp else "not known"
+        values = {"torque": torque, "own_watchdog": head.own_watchdog}
         told = [head.care.protector.told(motor).temperature_c for motor in self._motors]
         known = [(t, name) for t, name in zip(told, self._names, strict=True) if math.isfinite(t)]
         if known:

@@ -74,19 +74,37 @@ class Spinner:
             raise
 
     def stop(self) -> None:
-        """End the nodes one by one, the last first: sources before the drivers they command."""
-        for index in reversed(range(len(self._nodes))):
-            node, thread = self._nodes[index], self._threads[index]
-            if hasattr(node, "stop"):
-                node.stop()
-            self._ended[index].set()
-            self._wake[index].trigger()
-            if thread.is_alive():
-                thread.join(timeout=5.0)
-            if thread.is_alive():
-                continue  # starved or stuck: it goes with the process
-            self._executors[index].shutdown(timeout_sec=2.0)
-            node.destroy_node()
+        """End the nodes one by one, the last first: sources before the drivers they command.
+
+        What nodes raise as they end comes out, chained, once all have ended.
+        """
+        self._stop(len(self._nodes))
+
+    def _stop(self, count: int) -> None:
+        """End the first `count` nodes."""
+        if not count:
+            return
+        node = self._nodes[count - 1]
+        try:
+            try:
+                if hasattr(node, "stop"):
+                    node.stop()
+            finally:
+                self._end(count - 1)
+        finally:  # unlike an ExitStack this keeps the first error, as context of the next
+            self._stop(count - 1)
+
+    def _end(self, index: int) -> None:
+        """A node spins no more."""
+        thread = self._threads[index]
+        self._ended[index].set()
+        self._wake[index].trigger()
+        if thread.is_alive():
+            thread.join(timeout=5.0)
+        if thread.is_alive():
+            return  # starved or stuck: it goes with the process
+        self._executors[index].shutdown(timeout_sec=2.0)
+        self._nodes[index].destroy_node()
 
 
 class Stop:
@@ -176,4 +194,6 @@ def run(
         pass
     spinner.stop()
     rclpy.try_shutdown()
+    # Launch and the terminal may both interrupt: the second must not kill what ends by the first.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     return 1 if spinner.failed.is_set() else stop.status
