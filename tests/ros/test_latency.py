@@ -47,6 +47,16 @@ def test_latency_is_that_of_the_write_and_drops_are_seen(tmp_path: Path) -> None
     assert sum(stage["p50"] for stage in figures["stages_ms"].values()) == 10.0
 
 
+def test_a_line_that_goes_on_in_an_unfinished_one_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "latency.csv"
+    rows = [lipsync(n, "mouth_driver", 6, 10) for n in range(4)]
+    rows[1] = ",".join(rows[1].split(",")[:6])  # killed; frame 2 is of the process after it
+    path.write_text(HEADER + "".join(rows))
+    figures = summarize(path, ["lipsync"])["lipsync"]
+    assert (figures["frames"], figures["written"], figures["dropped"]) == (2, 2, 2)
+    assert figures["end_to_end_ms"]["p99"] == 10.0
+
+
 def test_each_pipeline_has_figures_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "latency.csv"
     rows = [mimic(n, 20 + n) for n in range(5) if n != 2]

@@ -62,6 +62,18 @@ def test_what_does_not_begin_or_stops_is_told_with_its_cause() -> None:
         over({"mimic"}, lipsync=stream(9.0), mimic=stream(30.0, None, heard=11.0))
 
 
+def test_faults_may_come_and_go_while_they_are_looked_at() -> None:
+    class Mended(str):
+        def __format__(self, spec: str) -> str:
+            errors.clear()  # by the monitor's own thread, just then
+            return str(self)
+
+    errors: dict[str, str] = {"camera": Mended("unplugged"), "microphone": "unplugged"}
+    watched: Any = Watched({"mimic": stream(9.0)}, errors=errors)
+    assert not _live._over(watched, time.monotonic() - 20.0, {"mimic"}, {})
+    assert not errors
+
+
 def test_recordings_are_those_of_the_pipelines_that_run() -> None:
     files = {"source": "file", "speech": "a.wav", "camera": "file", "video": "b.mp4"}
     expected = {"lipsync": "a.wav", "mimic": "b.mp4"}

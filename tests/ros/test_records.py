@@ -23,6 +23,15 @@ def test_lines_arrive_in_order_and_go_on_after_a_restart(tmp_path: Path) -> None
     assert (tmp_path / "a.csv").read_text().splitlines() == ["n", *map(str, range(2000))]
 
 
+def test_what_was_killed_over_a_line_goes_on_in_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("n,m\n1,2\n3,")
+    for numbers in ("5,6", "7,8"):
+        record = Record(str(tmp_path), "a.csv", ["n", "m"])
+        record.write(numbers)
+        record.close()
+    assert (tmp_path / "a.csv").read_text() == "n,m\n1,2\n3,\n5,6\n7,8\n"
+
+
 def test_no_folder_no_record() -> None:
     record = Record("", "a.csv", ["n"])
     record.write("1")

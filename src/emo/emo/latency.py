@@ -49,8 +49,8 @@ def summarize(
             reader = csv.DictReader(file)
             ages = [name for name in reader.fieldnames or () if name not in _ABOUT]
             for row in reader:
-                # A killed process leaves a line unfinished.
-                if row["source"] in rows and None not in row.values():
+                # A killed process leaves a line unfinished; the next one may have gone on in it.
+                if row["source"] in rows and None not in row and None not in row.values():
                     times = (row["stamp"], row["frame"], *(row[age] or "nan" for age in ages))
                     rows[row["source"]].extend(float(time) for time in times)
     except FileNotFoundError:  # no driver got as far as that

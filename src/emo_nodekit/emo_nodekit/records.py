@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import threading
 from collections import deque
@@ -22,7 +23,7 @@ class Record:
     Lines go to the disk from a thread of its own: a disk that is busy for a third of a second (as
     file systems are when they commit) must not hold up a motor. A disk that is full ends the
     record, with a line on standard error, and nothing else. A node started again in the same run
-    (after a crash) goes on where the file ends.
+    (after a crash) goes on where the file ends, on a new line where one is unfinished.
     """
 
     def __init__(self, folder: str, name: str, columns: Sequence[str]) -> None:
@@ -35,11 +36,13 @@ class Record:
         path = Path(folder) / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = not path.exists() or path.stat().st_size == 0
+            if not path.exists() or path.stat().st_size == 0:
+                begin = ",".join(columns) + "\n"
+            else:
+                begin = "\n" if _unfinished(path) else ""
             self._file = path.open("a", encoding="utf-8")
-            if fresh:
-                self._file.write(",".join(columns) + "\n")
-                self._file.flush()
+            self._file.write(begin)
+            self._file.flush()
         except OSError as error:
             raise EmoError(
                 f"cannot write {path} ({error.strerror}): give a folder that can be written"
@@ -90,6 +93,13 @@ class Record:
                 file=sys.stderr,
             )
             self._file = None
+
+
+def _unfinished(path: Path) -> bool:
+    """Whether the last line of a file that is not empty has no end."""
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
 
 
 def seconds(nanoseconds: int) -> str:

@@ -192,7 +192,8 @@ def _over(
     from emo.bootstrap import say
 
     now = time.monotonic()
-    problem = "; ".join(f"{name}: {text}" for name, text in monitor.errors.items())
+    errors = dict(monitor.errors)  # which the monitor's own thread changes
+    problem = "; ".join(f"{name}: {text}" for name, text in errors.items())
     for name, stream in monitor.streams.items():
         if stream.began is None:
             if now - started > START_S:
