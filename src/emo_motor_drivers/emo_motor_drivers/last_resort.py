@@ -61,7 +61,8 @@ def end(record: Record) -> str:
             else:
                 os.kill(pid, signal.SIGKILL)
         give_up_s = time.monotonic() + END_S
-        while record.holder() == pid:
+        # Not by `holder`: its open files are gone before its last thread lets go of the lock.
+        while record.held and _runs(pid):
             if time.monotonic() > give_up_s:
                 raise EmoError(f"{name} cannot be killed, the system holds it: {CUT}")
             time.sleep(LOOK_S)
@@ -73,6 +74,16 @@ def end(record: Record) -> str:
         if process >= 0:
             os.close(process)
     return f"{name} killed, with all that ran in it"
+
+
+def _runs(pid: int) -> bool:
+    """Whether a thread of the process is left that has not ended; a zombie has."""
+    with contextlib.suppress(OSError):
+        for stat in Path("/proc", str(pid), "task").glob("*/stat"):
+            with contextlib.suppress(OSError):  # it has just ended
+                if stat.read_text().rpartition(")")[2].split()[0] not in "ZX":
+                    return True
+    return False
 
 
 def let_go(record: Record) -> str:
