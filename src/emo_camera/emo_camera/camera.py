@@ -22,6 +22,7 @@ from emo_nodekit.pacing import WAITING, Pacer, wait_for_graph
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.pictures import Message, picture_of
 from emo_nodekit.running import run
+from emo_nodekit.worker import start_worker
 
 PARAMETERS = (
     Parameter("source", "device", "where images come from", choices=("device", "file", "topic")),
@@ -75,8 +76,7 @@ class CameraNode(Node):
             work = self._capture
         self._thread: threading.Thread | None = None
         if work is not None:
-            self._thread = threading.Thread(target=work, name="camera", daemon=True)
-            self._thread.start()
+            self._thread = start_worker(self, "camera", work)
 
     def stop(self) -> None:
         """End the stream."""

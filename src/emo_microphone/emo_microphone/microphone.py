@@ -13,13 +13,13 @@ from emo_core.errors import EmoError
 from emo_core.rates import NS_PER_SAMPLE, SAMPLE_RATE
 from emo_microphone.capture import Capture
 from emo_microphone.recording import Recording
-from emo_microphone.worker import start_worker
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import audio_samples, floats, nanoseconds, stamp
 from emo_nodekit.pacing import WAITING, Pacer, wait_for_graph
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.running import run
+from emo_nodekit.worker import start_worker
 
 PARAMETERS = (
     Parameter("source", "device", "where audio comes from", choices=("device", "file", "topic")),

@@ -15,12 +15,12 @@ from emo_core.rates import SAMPLE_RATE
 from emo_core.robot.description import RobotDescription
 from emo_microphone.loudspeaker import Loudspeaker
 from emo_microphone.playout import Playout
-from emo_microphone.worker import start_worker
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import audio_samples, floats, nanoseconds, numbers, stamp
 from emo_nodekit.parameters import ROBOT, Parameter, Value
 from emo_nodekit.running import run
+from emo_nodekit.worker import start_worker
 
 PARAMETERS = (
     ROBOT,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from rclpy.node import Node
@@ -17,6 +16,7 @@ from emo_nodekit.messages import nanoseconds, stamp
 from emo_nodekit.pacing import WAITING, Pacer, wait_for_graph
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.running import run
+from emo_nodekit.worker import start_worker
 from emo_recorder.offered import message_class
 
 PARAMETERS = (
@@ -54,9 +54,7 @@ class PlayerNode(Node):
             if "header" not in kind.get_fields_and_field_types():
                 raise EmoError(f"{self._bag.path}: {topic} holds no message of emo's graph")
             self._outlets[topic] = self.create_publisher(kind, topic, qos.STREAM), kind
-        self._broken = self.create_guard_condition(self._break_down)
-        self._thread = threading.Thread(target=self._run, name="player", daemon=True)
-        self._thread.start()
+        self._thread = start_worker(self, "player", self._run)
 
     def stop(self) -> None:
         """End."""
@@ -69,13 +67,6 @@ class PlayerNode(Node):
         except EmoError as error:
             self._kit.health.error = str(error)
             self.get_logger().error(str(error))
-        except BaseException:
-            self._broken.trigger()
-            raise
-
-    def _break_down(self) -> None:
-        """In the executor's thread, whose exceptions end the process."""
-        raise RuntimeError("the thread that plays the recording broke down")
 
     def _play(self) -> None:
         if not wait_for_graph(self, self._kit, self._pacer):
