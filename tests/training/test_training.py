@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from emo_core.audio.apc import Apc
-from emo_core.data.prepare import Clip
+from emo_core.data.prepare import Clip, save_clip
+from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
 from emo_core.lipsync.audio2landmark import Audio2Landmark
 
 torch = pytest.importorskip("torch", reason="TRAINING LEFT OUT: ./emo test --train installs torch")
 
 from emo_core.training import apc as apc_training  # noqa: E402
-from emo_core.training import augment  # noqa: E402
+from emo_core.training import augment, recipe  # noqa: E402
 from emo_core.training.audio2landmark import (  # noqa: E402
     A2LConfig,
     Bank,
@@ -36,6 +38,8 @@ from emo_core.training.lipsync_data import (  # noqa: E402
     static_readings,
     versions,
 )
+
+torch.set_num_threads(1)  # networks this small only wait for each other's threads
 
 FEATURES = 12
 LOOKAHEADS = [0, 40, 80, 160, 240]
@@ -134,9 +138,9 @@ def test_readings_are_the_metrics_ones() -> None:
     assert 10 * (face @ static_readings())[1] == pytest.approx(opening, abs=1e-4)
 
 
-def clips(count: int = 6) -> list[Lips]:
+def talking(count: int = 6, seed: int = 3) -> list[Clip]:
     """A mouth that opens with the loudness."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     out = []
     for index in range(count):
         loud = np.repeat(rng.uniform(0, 1, 10), 8)[:75].astype(np.float32)
@@ -146,13 +150,12 @@ def clips(count: int = 6) -> list[Lips]:
         mel = np.repeat(-60 + 50 * loud[:, None], 2, 0).repeat(80, 1).astype(np.float32)
         pose = np.zeros((75, 4, 4), np.float32)
         audio = (np.repeat(loud, 640) * rng.normal(0, 0.1, 48_000)).astype(np.float32)
-        clip = Clip(f"clip{index}", landmarks, pose, np.ones(75, bool), audio, mel)
-        out.append(Lips.of(clip, person=0))
+        out.append(Clip(f"clip{index}", landmarks, pose, np.ones(75, bool), audio, mel))
     return out
 
 
 def test_training_learns_and_keeps_what_it_learned(tmp_path: Path) -> None:
-    lips = clips()
+    lips = [Lips.of(clip, person=0) for clip in talking()]
     basis = Basis.fit(lips, 8)
     sequences = versions(lips, 2, np.random.default_rng(0))
     rows = [[(s.mel / 50 + 1).astype(np.float16) for s in batch] for batch in sequences]
@@ -190,3 +193,112 @@ def test_streams_carry_each_recording_on() -> None:
     assert [bool(fresh.all()) for _, fresh in chunks] == [True] + [False] * (len(chunks) - 1)
     for (before, _), (after, _) in itertools.pairwise(chunks):
         torch.testing.assert_close(before[:, 5:10], after[:, :5])
+
+
+TINY_APC = apc_training.ApcConfig(
+    hidden=8, layers=2, streams=2, chunk=8, epochs=2, versions=2, learning_rate=0.1
+)
+
+
+def recordings(level_db: float = -40.0) -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    return [rng.normal(level_db, 15, (120, 80)).astype(np.float32) for _ in range(3)]
+
+
+def test_apc_cut_short_goes_on_and_comes_out_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_in(folder: str) -> apc_training.ApcNet:
+        mels = recordings()
+        return apc_training.train_apc(mels, mels[:1], tmp_path / folder, TINY_APC)
+
+    unbroken = train_in("unbroken").state_dict()
+    save, saved = torch.save, []
+
+    def killed(stored: object, path: Path) -> None:
+        saved.append(path)
+        if len(saved) == 2:
+            Path(path).write_bytes(b"half a checkpoint")
+            raise KeyboardInterrupt
+        save(stored, path)
+
+    monkeypatch.setattr(torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_in("broken")
+    resumed = train_in("broken").state_dict()
+    assert len(saved) == 3  # the epoch that was whole was not trained again
+    for name, weights in unbroken.items():
+        assert torch.equal(resumed[name], weights), name
+
+
+def test_apc_work_folders_of_other_trainings_are_refused(tmp_path: Path) -> None:
+    one_epoch = replace(TINY_APC, epochs=1)
+    mels = recordings()
+    apc_training.train_apc(mels, mels[:1], tmp_path, one_epoch)
+    with pytest.raises(EmoError, match=r"holds a training with epochs 1, not 2: .* --work"):
+        apc_training.train_apc(mels, mels[:1], tmp_path, TINY_APC)
+    with pytest.raises(EmoError, match="other data"):
+        apc_training.train_apc(recordings(-39.9), mels[:1], tmp_path, one_epoch)
+    apc_training.train_apc(mels, mels[:1], tmp_path, one_epoch)  # the same is taken up
+    old = {"net": {}, "raw": {}, "epoch": 0, "config": asdict(one_epoch)}
+    torch.save(old, tmp_path / "checkpoint.pt")
+    with pytest.raises(EmoError, match="another version"):
+        apc_training.train_apc(mels, mels[:1], tmp_path, one_epoch)
+    (tmp_path / "checkpoint.pt").write_bytes(b"half a checkpoint")
+    with pytest.raises(EmoError, match=r"no whole checkpoint\.pt"):
+        apc_training.train_apc(mels, mels[:1], tmp_path, one_epoch)
+
+
+def test_finished_seeds_are_taken_by_the_same_training_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "anna"
+    folder.mkdir()
+    (folder / "splits.json").write_text('{"train": ["clip0", "clip1"], "val": ["clip2"]}')
+    config = replace(small("stream", 80), components=4, epochs=1, batch=2)
+    trained, exported = [], []
+
+    def film(seed: int) -> None:
+        for clip in talking(3, seed):
+            save_clip(clip, folder / f"{clip.name}.npz")
+
+    def apc(louder: float) -> None:
+        def features(inputs: str, folder: Path | None) -> Callable[..., list[np.ndarray]]:
+            return lambda mels: [(louder * mel / 50 + 1).astype(np.float16) for mel in mels]
+
+        monkeypatch.setattr(recipe, "Features", features)
+
+    def basis(clips: list[Lips], count: int) -> Basis:  # as it comes: the best takes a second
+        decoder = clips[0].displacement[-count:]
+        return Basis(decoder, decoder.T)
+
+    def counted(*arguments: object) -> object:
+        trained.append(arguments)
+        return train(*arguments)  # type: ignore[arg-type]
+
+    def make(config: A2LConfig, seeds: int = 1) -> None:
+        recipe.make_audio2landmark(
+            [folder], [], tmp_path / "model", tmp_path / "work", config, seeds, versions_of_clip=2
+        )
+
+    monkeypatch.setattr(recipe, "Validation", lambda *_: lambda nets: {"score": 0.0})
+    monkeypatch.setattr(recipe.Basis, "fit", basis)
+    monkeypatch.setattr(recipe, "train", counted)
+    monkeypatch.setattr(recipe, "export_audio2landmark", lambda *given: exported.append(given))
+    film(seed=3)
+    apc(1.0)
+    make(config)
+    make(config, seeds=2)
+    assert len(trained) == len(exported) == 2  # each seed once
+    with pytest.raises(EmoError, match=r"seed0 holds a training with epochs 1, not 2: .* --work"):
+        make(replace(config, epochs=2))
+    with pytest.raises(EmoError, match="lookahead_ms 80, not 240"):
+        make(replace(config, lookahead_ms=240))
+    apc(1.01)
+    with pytest.raises(EmoError, match="other data"):
+        make(config)
+    apc(1.0)
+    film(seed=4)
+    with pytest.raises(EmoError, match="other data"):
+        make(config)
+    assert len(trained) == len(exported) == 2

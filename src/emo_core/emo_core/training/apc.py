@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from emo_core.audio.apc import SHIFTS
 from emo_core.audio.mel import N_MELS
 from emo_core.training.augment import another_voice
+from emo_core.training.checkpoints import load_checkpoint, save_checkpoint
 
 Array = NDArray[np.float32]
 
@@ -141,7 +142,13 @@ def streams(
 def train_apc(
     mels: Sequence[Array], held_out: Sequence[Array], out: Path, config: ApcConfig
 ) -> ApcNet:
-    """Train on log-mels (K, 80) each; checkpoints and a log in `out`; resumes from a checkpoint."""
+    """Train on log-mels (K, 80) each; checkpoints and a log in `out`.
+
+    Interrupted, it goes on after the last whole epoch, and comes out the same.
+
+    Raises:
+        EmoError: `out` holds another training.
+    """
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     net = ApcNet(config, *statistics(mels))
@@ -153,13 +160,15 @@ def train_apc(
     checkpoint = out / "checkpoint.pt"
     out.mkdir(parents=True, exist_ok=True)
     first = 0
+    told = {"mean": net.mean, "std": net.std}
     if checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True)
-        net.load_state_dict(stored["raw"])
-        averaged.module.load_state_dict(stored["net"])
+        stored = load_checkpoint(checkpoint, config, told)
+        net.load_state_dict(stored["net"])
+        averaged.load_state_dict(stored["averaged"])
         optimizer.load_state_dict(stored["optimizer"])
+        torch.set_rng_state(stored["torch_rng"])
+        rng.bit_generator.state = json.loads(stored["rng"])
         first = stored["epoch"] + 1
-        rng = np.random.default_rng(config.seed + first)
     total = config.epochs * _steps_per_epoch(mels, config)
     step = first * _steps_per_epoch(mels, config)
     for epoch in range(first, config.epochs):
@@ -189,9 +198,17 @@ def train_apc(
         with (out / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
         print(json.dumps(line), file=sys.stderr, flush=True)
-        stored = {"net": averaged.module.state_dict(), "raw": net.state_dict(), "epoch": epoch}
-        stored |= {"optimizer": optimizer.state_dict(), "config": asdict(config)}
-        torch.save(stored, checkpoint)
+        save_checkpoint(
+            checkpoint,
+            config,
+            net=net.state_dict(),
+            averaged=averaged.state_dict(),
+            optimizer=optimizer.state_dict(),
+            torch_rng=torch.get_rng_state(),
+            rng=json.dumps(rng.bit_generator.state),
+            epoch=epoch,
+            **told,
+        )
     smoothed: ApcNet = averaged.module.eval()
     return smoothed
 

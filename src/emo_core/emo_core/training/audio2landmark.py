@@ -16,7 +16,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emo_core.face.alignment import canonical_face
+from emo_core.training.checkpoints import save_checkpoint
 from emo_core.training.lipsync_data import (
     COORDINATES,
     Basis,
@@ -259,6 +260,12 @@ def batches(
     return out  # type: ignore[return-value]
 
 
+def training_data(bank: Bank, basis: Basis) -> dict[str, Tensor]:
+    """What tells the data of a training: the clips' basis, and how the first of them is heard."""
+    heard = bank.rows[0][0].mean(0, np.float32)
+    return {"decoder": torch.from_numpy(basis.decoder), "heard": torch.from_numpy(heard)}
+
+
 def train(
     bank: Bank,
     basis: Basis,
@@ -308,15 +315,13 @@ def train(
             line |= validate(averaged.module.eval())
             if line["score"] < best:
                 best = line["score"]
-                torch.save(
-                    {
-                        "net": averaged.module.state_dict(),
-                        "config": asdict(config),
-                        "features": features,
-                        "decoder": torch.from_numpy(basis.decoder),
-                        "validation": line,
-                    },
+                save_checkpoint(
                     out / "best.pt",
+                    config,
+                    net=averaged.module.state_dict(),
+                    features=features,
+                    validation=line,
+                    **training_data(bank, basis),
                 )
         line["seconds"] = round(time.monotonic() - began, 1)
         with (out / "log.jsonl").open("a") as log:

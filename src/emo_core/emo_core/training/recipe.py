@@ -27,7 +27,9 @@ from emo_core.training.audio2landmark import (
     load_audio2landmark,
     static_input,
     train,
+    training_data,
 )
+from emo_core.training.checkpoints import load_checkpoint
 from emo_core.training.export import export_apc, export_audio2landmark
 from emo_core.training.lipsync_data import TAIL_ROWS, Basis, Lips, versions
 
@@ -172,22 +174,31 @@ def make_audio2landmark(
     Args:
         folders: prepared folders with splits.json; the first speaker's validation counts most.
         strangers: prepared clips of other speakers, which select too.
+        work: what is finished there is taken, so a run cut short starts its unfinished seed again.
+
+    Raises:
+        EmoError: `work` holds another training; there are no clips.
     """
     features = Features(config.inputs, apc)
+    config = replace(config, people=len(folders))
+    every = range(config.seed, config.seed + seeds)
+    runs = {work / f"seed{seed}": replace(config, seed=seed) for seed in every}
+    finished = [folder for folder in runs if (folder / "done").exists()]
+    for folder in finished:  # before the minutes that the bank takes
+        load_checkpoint(folder / "best.pt", runs[folder])
     bank, clips = make_bank(folders, features, versions_of_clip, config.seed)
     basis = Basis.fit(clips, config.components)
     groups = {folder.name: load_split(folder, "val") for folder in folders}
     if strangers:
         groups["strangers"] = [Clip.load(path) for path in strangers]
     validation = Validation(groups, features, basis.decoder)
-    config = replace(config, people=len(folders))
+    for folder in finished:
+        load_checkpoint(folder / "best.pt", runs[folder], training_data(bank, basis))
     nets = []
-    for seed in range(config.seed, config.seed + seeds):
-        folder = work / f"seed{seed}"
-        done = folder / "done"
-        if not done.exists():  # a run cut short starts its unfinished seed again
-            train(bank, basis, replace(config, seed=seed), folder, validation)
-            done.touch()
+    for folder, one in runs.items():
+        if folder not in finished:
+            train(bank, basis, one, folder, validation)
+            (folder / "done").touch()
         nets.append(load_audio2landmark(folder / "best.pt")[0])
     report: dict[str, object] = validation(nets)
     (work / "validation.json").write_text(json.dumps(report, indent=1) + "\n")
