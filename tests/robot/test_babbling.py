@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from babbles import made_babble
 
 from emo_core.errors import EmoError
 from emo_core.robot import babbling, looking
-from emo_core.robot.babbling import babble, compare, random_poses
+from emo_core.robot.babbling import Babble, babble, compare, random_poses
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.looking import look_at, prepared, see
 from emo_core.robot.sim.render import Renderer
@@ -67,6 +69,23 @@ def test_what_was_interrupted_goes_on_and_comes_out_the_same(
     # Another seed, and another robot, find nothing of theirs there.
     babble(sim, frames=5, seed=3, parts=tmp_path)
     assert len(seen) == 2 + 5
+
+
+def test_a_babbling_half_written_leaves_the_one_before(
+    sim: RobotDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(file: Any, **arrays: object) -> None:
+        Path(file if isinstance(file, Path) else file.name).write_bytes(b"half a file")
+        raise KeyboardInterrupt
+
+    path = tmp_path / "babble_sim.npz"
+    before, after = made_babble(sim, 10), made_babble(sim, 20)
+    before.save(path)
+    monkeypatch.setattr(np, "savez_compressed", killed)
+    with pytest.raises(KeyboardInterrupt):
+        after.save(path)
+    assert Babble.load(path).frames() == before.frames()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_poses_pass_the_safety_layer(sim: RobotDescription) -> None:

@@ -27,12 +27,19 @@ from emo_core.audio.mel import LogMel
 from emo_core.audio.sources import load_audio
 from emo_core.errors import EmoError
 from emo_core.face.tracking import Track, track_video
+from emo_core.files import whole_file
 from emo_core.rates import FPS, FRAME
 
 Array = NDArray[np.float32]
 
 VIDEO_SUFFIXES = {".mp4", ".mpg", ".mpeg", ".mkv", ".mov", ".avi", ".webm", ".m4v"}
 _MIN_VALID = 0.8
+#: Files state times to a millisecond or better: what is nearer than this to counting is counted.
+_EVEN_S = 0.005
+#: Nobody knows what a face did in a gap as long as this between two frames.
+_GAP_S = 0.25
+#: A file whose time leaps by more than this is wrong about time.
+_LEAP_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -94,36 +101,67 @@ def prepare_clip(video: str | Path, sound: bool = True) -> Clip:
 
 
 def resample(track: Track, fps: float) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Landmarks, pose and validity at another frame rate, linear in time."""
-    if abs(track.fps - fps) < 0.01:
+    """Landmarks, pose and validity at another frame rate, linear in time.
+
+    By the times that the film states for its frames, where counting them would miss those: where
+    the rate varies, or a frame was left out. Long gaps are not bridged.
+    """
+    times = _uneven(track)
+    last = len(track.metric) - 1
+    if times is not None:
+        at_s = np.arange(max(1, round((times[-1] + 1 / track.fps) * fps))) / fps
+        # To a millionth of a frame: a frame's own time is that frame, whatever the rounding.
+        position = np.interp(at_s, times, np.arange(len(times))).round(6)
+    elif abs(track.fps - fps) < 0.01:
         return track.metric, track.pose, track.valid
-    count = max(1, round(len(track.metric) * fps / track.fps))
-    position = np.minimum(np.arange(count) * track.fps / fps, len(track.metric) - 1)
+    else:
+        count = max(1, round(len(track.metric) * fps / track.fps))
+        position = np.minimum(np.arange(count) * track.fps / fps, last)
     low = position.astype(int)
-    high = np.minimum(low + 1, len(track.metric) - 1)
+    high = np.minimum(low + 1, last)
     share = (position - low).astype(np.float32)
+    if times is not None:
+        high = np.ceil(position).astype(int)  # at a frame's own time no other is needed
+        gap = np.where(at_s < times[0], times[0], times[high] - times[low])
+        share[gap > _GAP_S] = np.nan
 
     def at(values: Array) -> Array:
         weight = share.reshape(-1, *[1] * (values.ndim - 1))
         mixed: Array = values[low] * (1 - weight) + values[high] * weight
         return mixed
 
-    return at(track.metric), at(track.pose), track.valid[low] & track.valid[high]
+    valid = track.valid[low] & track.valid[high] & np.isfinite(share)
+    return at(track.metric), at(track.pose), valid
+
+
+def _uneven(track: Track) -> NDArray[np.float64] | None:
+    """The frames' times, s; None: they are as good as counted, or of no use."""
+    times = track.times_s
+    if times is None or len(times) < 2:
+        return None
+    steps = np.diff(times)
+    if not ((steps > 0) & (steps < _LEAP_S)).all() or abs(times[0]) > _LEAP_S:
+        return None
+    counted = np.arange(len(times)) / track.fps
+    return times if np.abs(times - counted).max() > _EVEN_S else None
 
 
 def save_clip(clip: Clip, path: Path) -> None:
-    """Write a clip; the file appears only when it is whole."""
-    partial = path.with_suffix(".partial.npz")
-    np.savez(
-        partial,
-        landmarks=clip.landmarks,
-        pose=clip.pose,
-        valid=clip.valid,
-        fps=np.float64(FPS),
-        audio=np.round(clip.audio * 32767).astype(np.int16),
-        mel=clip.mel,
-    )
-    partial.replace(path)
+    """Write a clip; the file appears only when it is whole.
+
+    Raises:
+        EmoError: it cannot be written.
+    """
+    with whole_file(path) as part, part.open("wb") as out:
+        np.savez(
+            out,
+            landmarks=clip.landmarks,
+            pose=clip.pose,
+            valid=clip.valid,
+            fps=np.float64(FPS),
+            audio=np.round(clip.audio * 32767).astype(np.int16),
+            mel=clip.mel,
+        )
 
 
 def videos_in(folder: Path) -> list[Path]:
@@ -189,9 +227,10 @@ def _prepare_one(job: tuple[str, str, bool]) -> tuple[str, str | None]:
     video, out, sound = job
     name = Path(video).stem
     try:
-        save_clip(prepare_clip(video, sound), Path(out))
+        clip = prepare_clip(video, sound)
     except EmoError as error:
         return name, str(error)
+    save_clip(clip, Path(out))
     return name, None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import zipfile
 from collections import deque
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
 from emo_core.face.topology import EYEBROWS, EYES, LIPS, LOWER_OVAL, NUM_LANDMARKS
+from emo_core.files import whole_file
 
 Array = NDArray[np.float32]
 
@@ -110,15 +110,11 @@ def save_static_face(folder: str | Path, name: str, face: Array) -> Path:
         EmoError: no such name, or it cannot be written.
     """
     path = face_path(folder, name)
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as out:
+        with whole_file(path) as part, part.open("wb") as out:
             np.savez_compressed(out, landmarks=face[None].astype(np.float32), fps=np.float64(25))
-        part.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise EmoError(
             f"cannot write {path} ({error.strerror}): name another folder with --faces"
         ) from None

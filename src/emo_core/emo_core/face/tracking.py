@@ -113,6 +113,7 @@ class Track:
     valid: NDArray[np.bool_]  # (T,)
     fps: float
     blurred: int = 0  # frames that were left out as too blurred
+    times_s: NDArray[np.float64] | None = None  # (T,) as the file states them; None: counted
 
     def save(self, path: str | Path) -> None:
         """Write the FACE.npz format: landmarks, screen, pose, valid, fps."""
@@ -150,8 +151,14 @@ class VideoFile(MediaFile):
             yield image
 
     def timed_frames(self) -> Iterator[tuple[float, Image]]:
-        """As `frames`, each with the time in s that the file states for it, from its first's."""
+        """As `frames`, each with the time in s that the file states for it.
+
+        From the start of the picture, as sound is (`AudioFile`); a first frame that is damaged is
+        no other start. Frames for which the file states no time are at the start.
+        """
         start: float | None = None
+        if self._stream.start_time is not None and self._stream.time_base is not None:
+            start = float(self._stream.start_time * self._stream.time_base)
         try:
             for packet in self._container.demux(self._stream):
                 try:
@@ -161,8 +168,9 @@ class VideoFile(MediaFile):
                 for frame in decoded:
                     image = cast(Image, frame.to_ndarray(format="rgb24"))
                     turns = round(getattr(frame, "rotation", 0) / 90) % 4
-                    time = frame.time or 0.0
-                    start = time if start is None else start
+                    if start is None:
+                        start = frame.time or 0.0
+                    time = start if frame.time is None else frame.time
                     if turns:
                         image = cast(Image, cv2.rotate(image, _TURNS[turns - 1]))
                     yield time - start, image
@@ -172,17 +180,19 @@ class VideoFile(MediaFile):
             ) from None
 
 
-def track_frames(tracker: FaceTracker, frames: Iterator[Image], fps: float) -> Track:
-    """Track images in order (see `Track`)."""
+def track_frames(tracker: FaceTracker, frames: Iterator[tuple[float, Image]], fps: float) -> Track:
+    """Track images, each with its time in s, in order (see `Track`)."""
     missing = np.full((NUM_LANDMARKS, 3), np.nan, np.float32)
     seen: list[Array] = []
-    for image in frames:
+    times_s: list[float] = []
+    for time_s, image in frames:
+        times_s.append(time_s)
         found = tracker.track(image)
         seen.append(missing if found is None else found)
     screen = np.stack(seen) if seen else np.zeros((0, NUM_LANDMARKS, 3), np.float32)
     metric, pose = to_metric(screen)
     valid = np.isfinite(screen).all(axis=(1, 2))
-    return Track(screen, metric, pose, valid, fps)
+    return Track(screen, metric, pose, valid, fps, times_s=np.array(times_s))
 
 
 def track_video(path: str | Path, max_faces: int = 1) -> Track:
@@ -192,7 +202,7 @@ def track_video(path: str | Path, max_faces: int = 1) -> Track:
         EmoError: it cannot be read, or no frame shows a face.
     """
     with VideoFile(path) as video, FaceTracker(max_faces=max_faces) as tracker:
-        track = track_frames(tracker, video.frames(), video.fps)
+        track = track_frames(tracker, video.timed_frames(), video.fps)
     if not track.valid.any():
         raise EmoError(f"no face found in {path}: give a video with a face in view")
     return track

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from emo_core.errors import EmoError
 from emo_core.face.topology import ROBOT_LANDMARKS
+from emo_core.files import whole_file
 from emo_core.paths import share_dir
 from emo_core.robot.description import GROUPS, RobotDescription
 from emo_core.robot.looking import DEFAULT_PREPROCESS, LOOKS, PREPROCESSES, Look, Sight, look_at
@@ -64,21 +65,22 @@ class Babble:
         return {group: len(poses) for group, poses in self.commands.items()}
 
     def save(self, path: Path) -> None:
-        """Write one .npz."""
+        """Write one .npz. Raises EmoError if it cannot be written."""
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {f"commands_{g}": self.commands[g].astype(np.float32) for g in GROUPS}
         arrays |= {f"landmarks_{g}": self.landmarks[g].astype(np.float32) for g in GROUPS}
-        np.savez_compressed(
-            path,
-            schema=SCHEMA,
-            robot=self.robot,
-            signature=self.signature,
-            seed=self.seed,
-            preprocess=self.preprocess,
-            rest=self.rest.astype(np.float32),
-            lost=self.lost,
-            **arrays,
-        )
+        with whole_file(path) as part, part.open("wb") as out:
+            np.savez_compressed(
+                out,
+                schema=SCHEMA,
+                robot=self.robot,
+                signature=self.signature,
+                seed=self.seed,
+                preprocess=self.preprocess,
+                rest=self.rest.astype(np.float32),
+                lost=self.lost,
+                **arrays,
+            )
 
     @classmethod
     def load(cls, path: Path) -> Babble:
@@ -245,9 +247,8 @@ def _stretch(
     made = np.array(commands), np.array(landmarks)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        half = file.with_suffix(".half.npz")
-        np.savez(half, commands=made[0], landmarks=made[1])
-        half.replace(file)  # all of it, or nothing
+        with whole_file(file) as part, part.open("wb") as out:
+            np.savez(out, commands=made[0], landmarks=made[1])
     return made
 
 
