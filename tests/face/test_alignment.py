@@ -78,3 +78,13 @@ def test_tables_agree_with_mediapipe() -> None:
     assert points(connections.FACEMESH_FACE_OVAL) > set(topology.LOWER_OVAL)
     assert len(set(topology.ROBOT_LANDMARKS)) == 113
     assert (len(topology.EYES_BROWS), len(topology.LIPS_JAW)) == (52, 61)
+
+
+def test_robot_points_of_both_kinds_and_of_no_other() -> None:
+    faces = np.random.default_rng(0).normal(size=(2, 478, 3)).astype(np.float32)
+    points = topology.robot_points(faces)
+    assert points.shape == (2, 113, 2) and points.dtype == np.float64
+    np.testing.assert_array_equal(points[1, 0], faces[1, topology.ROBOT_LANDMARKS[0], :2])
+    assert topology.robot_points(points) is points
+    with pytest.raises(ValueError, match=r"\(468, 3\)"):
+        topology.robot_points(faces[0, :468])

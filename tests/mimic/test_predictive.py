@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emo_core.data.prepare import Clip
 from emo_core.errors import EmoError
+from emo_core.evaluation.predictive import evaluate_predictive
 from emo_core.face.alignment import canonical_face
 from emo_core.face.topology import EYES, ROBOT_LANDMARKS
 from emo_core.mimic.action_units import UNITS, action_units
@@ -209,6 +211,12 @@ def test_loading_is_strict(tmp_path: Path) -> None:
     (other / "model.onnx").write_bytes((other / "model.onnx").read_bytes()[:-1])
     with pytest.raises(EmoError, match="damaged"):
         PredictiveModel.load(other)
+
+
+def test_nobody_to_compose_on_is_one_line(clips: list[Clip]) -> None:
+    model = PredictiveModel.load(models_dir() / NAME)
+    with pytest.raises(EmoError, match="no face to compose"):
+        evaluate_predictive(model, {"anna": clips[:1]}, strangers=[], count=1)
 
 
 def test_eval_predictive(folder: Path, tmp_path: Path, emo: Callable[..., Any]) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from emo_core.data.faces import rest_face
 from emo_core.data.prepare import Clip
-from emo_core.mimic.expressions import find_expressions, robot_xy
+from emo_core.face.topology import robot_points
+from emo_core.mimic.expressions import find_expressions
 from emo_core.mimic.predictive import PredictiveModel
 from emo_core.models import read_config
 
@@ -36,7 +37,7 @@ def test_windows_are_the_frames_before_and_goals_the_peaks(clips: list[Clip]) ->
     (onset, *_) = find_expressions(clip.landmarks)
     windows = Windows.of([filmed(clip)])
     inputs, ahead, going, seconds = windows.batch(np.arange(len(windows.ends)))
-    moved = (robot_xy(clip.landmarks) - robot_xy(rest_face(clip))).reshape(-1, 226)
+    moved = (robot_points(clip.landmarks) - robot_points(rest_face(clip))).reshape(-1, 226)
     row = onset.inputs[-1] - 3  # windows end in frame 3 and later
     assert np.allclose(inputs[row], moved[onset.inputs.start : onset.inputs.stop], atol=0.01)
     assert np.allclose(ahead[row], moved[onset.peak] - moved[onset.inputs[-1]], atol=0.01)

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from emo_core.errors import EmoError
 from emo_core.evaluation.clips import EvalClip, Progress
 from emo_core.evaluation.mimic import TAKES, Figures, Pair, Shot, Stage, perform_track, score
-from emo_core.face.topology import ROBOT_LANDMARKS
+from emo_core.face.topology import ROBOT_LANDMARKS, robot_points
 from emo_core.face.tracking import FaceTracker
 from emo_core.mimic.action_units import action_units, show
 from emo_core.mimic.composition import Composition, TrackerNoise, compose, own_way
-from emo_core.mimic.expressions import MIN_RISE_MM, calm_stretches, robot_xy
+from emo_core.mimic.expressions import MIN_RISE_MM, calm_stretches
 from emo_core.rates import FPS
 from emo_core.robot.description import RobotDescription
 
@@ -46,13 +46,13 @@ class Played:
     def way(self, shot: Shot, of: str) -> NDArray[np.float64]:
         """(T,) share of the way from rest to the goal, along it; over the 113 landmarks."""
         rest, goal = self.ends(of)
-        along = robot_xy(getattr(shot, of)) - rest
+        along = robot_points(getattr(shot, of)) - rest
         direction = goal - rest
         return np.asarray((along * direction).sum((1, 2)) / (direction**2).sum())
 
     def ends(self, of: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The robot at rest, and at the goal: (113, 2) mm each."""
-        faces = robot_xy(getattr(self.goal, of))
+        faces = robot_points(getattr(self.goal, of))
         shown, looked = round(_SHOWN_S * FPS), round(_LOOKED_S * FPS)
         return np.nanmean(faces[shown - looked : shown], 0), np.nanmean(faces[-looked:], 0)
 
@@ -67,7 +67,7 @@ class Played:
     def final_error(self, shot: Shot, of: str) -> float:
         """Mean distance of the 113 landmarks from the goal while the expression is held, mm."""
         first = min(self.composition.complete, self.composition.release - 1)
-        held = robot_xy(getattr(shot, of))[first : self.composition.release]
+        held = robot_points(getattr(shot, of))[first : self.composition.release]
         gap = np.nanmean(held, 0) - self.ends(of)[1]
         return float(np.linalg.norm(gap, axis=-1).mean())
 
@@ -106,7 +106,7 @@ def expressions(
     """
     rng = np.random.default_rng(_SEED)
     stretches = [
-        robot_xy(clip.displacement)[stretch]
+        robot_points(clip.displacement)[stretch]
         for clip in clips
         for stretch in calm_stretches(clip.clip.landmarks)
     ]
@@ -135,7 +135,7 @@ def _play(
     while True:
         composition = compose(rng)
         peak = show(face, fields, composition.peak[None])
-        if np.linalg.norm(robot_xy(peak[0] - face), axis=-1).mean() >= MIN_RISE_MM:
+        if np.linalg.norm(robot_points(peak[0] - face), axis=-1).mean() >= MIN_RISE_MM:
             break
     track = show(face, fields, composition.intensities)
     track[:, ROBOT_LANDMARKS, :2] += noise.play(len(track), rng)

@@ -24,7 +24,7 @@ from emo_core.audio.apc import Apc
 from emo_core.audio.mel import LogMel
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
-from emo_core.face.topology import EYEBROWS, EYES, LIPS, LOWER_OVAL
+from emo_core.face.topology import EYEBROWS, EYES, LIPS, LOWER_OVAL, robot_points
 from emo_core.lipsync import VARIANTS
 from emo_core.lipsync.audio2landmark import Audio2Landmark
 from emo_core.mimic.expressions import INPUT_FRAMES
@@ -34,7 +34,7 @@ from emo_core.paths import models_dir
 from emo_core.rates import SAMPLE_RATE
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.inverse_model import InverseModel
-from emo_core.robot.normalization import Normalizer, robot_points
+from emo_core.robot.normalization import Normalizer
 
 Array = NDArray[np.float32]
 

@@ -18,6 +18,7 @@ from emo_core.data.faces import rest_face
 from emo_core.data.prepare import Clip
 from emo_core.errors import EmoError
 from emo_core.evaluation.clips import Progress
+from emo_core.face.topology import robot_points
 from emo_core.mimic.action_units import action_units
 from emo_core.mimic.composition import (
     TrackerNoise,
@@ -32,7 +33,6 @@ from emo_core.mimic.expressions import (
     Expression,
     calm_stretches,
     find_expressions,
-    robot_xy,
 )
 from emo_core.mimic.predictive import PredictiveModel, Predictor
 from emo_core.rates import FPS
@@ -47,7 +47,7 @@ ALARM_S = 0.2
 _REACHED = 0.5
 #: FaceMesh settles in a clip's first frames.
 _SETTLING = 3
-#: Composed expressions that hardly move (mean distance, mm) are not scored.
+#: Of the composed expressions and of their noise.
 _SEED = 20240327
 #: Calm: real faces at rest and real noise, played for so long, s at a time.
 _CALM_S = 30.0
@@ -145,6 +145,8 @@ def evaluate_predictive(
         raise EmoError("no clip has a third of a second of calm face: give clips that begin calm")
     noise = TrackerNoise(stretches)
     faces = [rest_face(clip) for name in strangers for clip in groups[name]]
+    if not faces:
+        raise EmoError("no face to compose expressions on: give clips of people not trained on")
     rests = [rest_face(clip) for clip in everyone]
     talking: dict[str, list[Run]] = {}
     done = 0
@@ -177,7 +179,7 @@ def evaluate_predictive(
 
 
 def _relative(clip: Clip) -> Array:
-    return robot_xy(clip.landmarks) - robot_xy(rest_face(clip))
+    return robot_points(clip.landmarks) - robot_points(rest_face(clip))
 
 
 def _calm(clip: Clip) -> list[slice]:

@@ -7,6 +7,7 @@ Left and right are the person's own. Indices are those of MediaPipe's canonical 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 NUM_LANDMARKS = 478
 
@@ -58,3 +59,18 @@ RIGID_WEIGHTS: dict[int, float] = {
     **dict.fromkeys([33, 263, 133, 362], 0.7),
 }
 assert len(ROBOT_LANDMARKS) == 113  # a slip in the tables above; not a user's error
+
+
+def robot_points(face: ArrayLike) -> NDArray[np.float64]:
+    """(..., 478, 3) metric face or (..., 113, 2) robot landmarks -> (..., 113, 2) float64.
+
+    Raises:
+        ValueError: neither.
+    """
+    face = np.asarray(face, dtype=np.float64)
+    if face.shape[-2:] == (NUM_LANDMARKS, 3):
+        return face[..., ROBOT_LANDMARKS, :2]
+    if face.shape[-2:] == (len(ROBOT_LANDMARKS), 2):
+        return face
+    expected = f"(..., {NUM_LANDMARKS}, 3) or (..., {len(ROBOT_LANDMARKS)}, 2)"
+    raise ValueError(f"expected {expected}, got {face.shape}")

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_core.face.alignment import canonical_face
-from emo_core.face.topology import NUM_LANDMARKS, RIGID_WEIGHTS
+from emo_core.face.topology import NUM_LANDMARKS, RIGID_WEIGHTS, robot_points
 from emo_core.mimic.action_units import UNITS, show
-from emo_core.mimic.expressions import robot_xy
 from emo_core.rates import FPS
 
 Array = NDArray[np.float64]
@@ -190,7 +189,7 @@ def perform(face: NDArray[Any], fields: Array, composition: Composition) -> tupl
         (T, 113, 2) mm relative to the face at rest, and the complete expression (113, 2).
     """
     both = np.concatenate([composition.intensities, composition.peak[None]])
-    moved = robot_xy(show(face, fields, both)) - robot_xy(face)
+    moved = robot_points(show(face, fields, both)) - robot_points(face)
     return moved[:-1], moved[-1]
 
 

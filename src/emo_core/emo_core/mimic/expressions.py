@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_core.face.topology import ROBOT_LANDMARKS
+from emo_core.face.topology import robot_points
 from emo_core.rates import FPS
 
 Array = NDArray[np.float64]
@@ -76,7 +76,7 @@ def curves(landmarks: NDArray[Any], fps: float = FPS) -> Curves:
     Raises:
         ValueError: no frame has a face.
     """
-    points = robot_xy(landmarks)
+    points = robot_points(landmarks)
     seen = np.isfinite(points).all(axis=(1, 2))
     if not seen.any():
         raise ValueError("no frame has a face")
@@ -87,14 +87,6 @@ def curves(landmarks: NDArray[Any], fps: float = FPS) -> Curves:
     smoothed = smooth(bridged, SMOOTHING_S * fps)
     acceleration = np.gradient(np.gradient(smoothed)) * fps**2
     return Curves(bridged, smoothed, acceleration)
-
-
-def robot_xy(landmarks: NDArray[Any]) -> Array:
-    """(..., 478, 3) or (..., 113, 2) mm -> (..., 113, 2) float64."""
-    points = np.asarray(landmarks, np.float64)
-    if points.shape[-2:] == (len(ROBOT_LANDMARKS), 2):
-        return points
-    return points[..., ROBOT_LANDMARKS, :2]
 
 
 def smooth(values: Array, deviation: float) -> Array:
@@ -121,7 +113,7 @@ def find_expressions(
         min_rise: smallest rise of the mean distance, mm.
     """
     found: list[Expression] = []
-    points = robot_xy(landmarks)
+    points = robot_points(landmarks)
     seen = np.isfinite(points).all(axis=(1, 2))
     if not seen.any():
         return found
@@ -167,7 +159,7 @@ def calm_stretches(
     0.2 s are left out, where what comes next may set off, and the first three frames of a track,
     where FaceMesh settles.
     """
-    points = robot_xy(landmarks)
+    points = robot_points(landmarks)
     seen = np.isfinite(points).all(axis=(1, 2))
     filled = np.where(seen[:, None, None], points, 0.0)
     window = max(3, round(0.2 * fps))

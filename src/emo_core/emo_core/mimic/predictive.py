@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
-from emo_core.face.topology import NUM_LANDMARKS, ROBOT_LANDMARKS
-from emo_core.mimic.expressions import INPUT_FRAMES, REGIONS, robot_xy
+from emo_core.face.topology import NUM_LANDMARKS, ROBOT_LANDMARKS, robot_points
+from emo_core.mimic.expressions import INPUT_FRAMES, REGIONS
 from emo_core.models import load_model
 from emo_core.paths import models_dir
 from emo_core.rates import FPS
@@ -124,7 +124,7 @@ class Predictor:
         Raises:
             ValueError: not one finite face.
         """
-        static = robot_xy(np.asarray(static_face))
+        static = robot_points(static_face)
         if static.shape != (POINTS, 2) or not np.isfinite(static).all():
             raise ValueError("static_face: expected one finite face, (478, 3) or (113, 2)")
         self._static = static
@@ -154,7 +154,7 @@ class Predictor:
         if not np.isfinite(face).all():
             self.reset()
             return Prediction(face, 0.0, 0.0, 0.0)
-        points = robot_xy(face)
+        points = robot_points(face)
         step = self._remember(points, time_s)
         confidence = 0.0
         window = self._window() if follow else None

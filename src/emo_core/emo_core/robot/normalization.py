@@ -31,8 +31,8 @@ from emo_core.face.topology import (
     LIPS_INNER,
     LIPS_OUTER,
     LOWER_OVAL,
-    NUM_LANDMARKS,
     ROBOT_LANDMARKS,
+    robot_points,
 )
 
 Array = NDArray[np.float64]
@@ -105,16 +105,6 @@ class Profile:
             edge_lo=self.edge_lo.astype(np.float32),
             edge_hi=self.edge_hi.astype(np.float32),
         )
-
-
-def robot_points(face: ArrayLike) -> Array:
-    """(..., 478, 3) metric face or (..., 113, 2) robot landmarks -> (..., 113, 2) float64."""
-    face = np.asarray(face, dtype=np.float64)
-    if face.shape[-2:] == (NUM_LANDMARKS, 3):
-        return face[..., ROBOT_LANDMARKS, :2]
-    if face.shape[-2:] == (POINTS, 2):
-        return face
-    raise ValueError(f"expected (..., {NUM_LANDMARKS}, 3) or (..., {POINTS}, 2), got {face.shape}")
 
 
 def close_lips(static: Array) -> Array:

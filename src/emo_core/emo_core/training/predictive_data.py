@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from emo_core.data.faces import rest_face
 from emo_core.data.prepare import Clip
 from emo_core.errors import EmoError
-from emo_core.face.topology import NUM_LANDMARKS, ROBOT_LANDMARKS
+from emo_core.face.topology import NUM_LANDMARKS, ROBOT_LANDMARKS, robot_points
 from emo_core.mimic.action_units import action_units
 from emo_core.mimic.composition import (
     TrackerNoise,
@@ -31,12 +31,7 @@ from emo_core.mimic.composition import (
     perform,
     uneven_strength,
 )
-from emo_core.mimic.expressions import (
-    INPUT_FRAMES,
-    calm_stretches,
-    find_expressions,
-    robot_xy,
-)
+from emo_core.mimic.expressions import INPUT_FRAMES, calm_stretches, find_expressions
 from emo_core.mimic.predictive import INPUTS
 from emo_core.rates import FPS
 
@@ -94,8 +89,8 @@ def filmed(clip: Clip, rng: np.random.Generator | None = None) -> list[Any]:
 
     With `rng` as another person might talk: mirrored, and moving more here and less there.
     """
-    rest = robot_xy(rest_face(clip))
-    points = robot_xy(clip.landmarks)
+    rest = robot_points(rest_face(clip))
+    points = robot_points(clip.landmarks)
     onsets = find_expressions(points)
     moved = points - rest
     if rng is not None:
@@ -169,7 +164,7 @@ def rest_changes(clips: Sequence[Clip]) -> Array:
     """How faces at rest differ within a clip: calm stretches' means less the first's, (n, 226)."""
     out = []
     for clip in clips:
-        points = robot_xy(clip.landmarks)
+        points = robot_points(clip.landmarks)
         means = [points[stretch].mean(0) for stretch in calm_stretches(points)]
         out += [(mean - means[0]).reshape(INPUTS) for mean in means[1:]]
     changes: Array = np.array(out, np.float32).reshape(-1, INPUTS)
@@ -184,7 +179,7 @@ def tracker_noise(clips: Sequence[Clip]) -> TrackerNoise:
     """
     stretches = []
     for clip in clips:
-        points = robot_xy(clip.landmarks)
+        points = robot_points(clip.landmarks)
         stretches += [points[stretch] for stretch in calm_stretches(points)]
     if not stretches:
         raise EmoError(
