@@ -9,7 +9,7 @@ from emo_nodekit import CRASHES
 
 #: A process that ran this long was well: the next restart begins with the shortest delay again.
 HEALTHY_S = 10.0
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 8.0
 
 
 def ending(status: int) -> str:
