@@ -32,6 +32,7 @@ from numpy.typing import NDArray  # noqa: E402
 
 from emo_core.evaluation.clips import load_clips, spread  # noqa: E402
 from emo_core.face.smoothing import smooth_track  # noqa: E402
+from emo_core.face.topology import robot_points  # noqa: E402
 from emo_core.mimic.action_units import action_units  # noqa: E402
 from emo_core.mimic.composition import compose, own_way, perform  # noqa: E402
 from emo_core.mimic.own_image import LOOK_S, LOOKING, LOOKS, OWN, OwnImage  # noqa: E402
@@ -39,7 +40,7 @@ from emo_core.mimic.pipeline import Mimic  # noqa: E402
 from emo_core.rates import FPS  # noqa: E402
 from emo_core.robot.description import RobotDescription  # noqa: E402
 from emo_core.robot.inverse_model import InverseModel  # noqa: E402
-from emo_core.robot.normalization import Normalizer, robot_points  # noqa: E402
+from emo_core.robot.normalization import Normalizer  # noqa: E402
 from emo_core.robot.safety import SafetyLayer  # noqa: E402
 from emo_core.robot.sim.camera import Camera  # noqa: E402
 from emo_core.robot.sim.render import Renderer  # noqa: E402

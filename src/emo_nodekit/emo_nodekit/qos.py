@@ -20,7 +20,7 @@ STATES = _profile(20, ReliabilityPolicy.RELIABLE)
 IMAGE = _profile(1, ReliabilityPolicy.RELIABLE)
 #: Packed pictures are small: in a stall of some images none is lost, since the tracker, several
 #: times as fast as a camera, is soon at the newest again.
-PACKED = _profile(5, ReliabilityPolicy.RELIABLE)
+PACKED = _profile(10, ReliabilityPolicy.RELIABLE)
 #: Who sends packed pictures keeps more than its readers ask for: the recorder, which must not miss
 #: one, may have them sent again after a stall of two seconds.
 PACKED_KEPT = _profile(50, ReliabilityPolicy.RELIABLE)
