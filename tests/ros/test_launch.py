@@ -207,7 +207,7 @@ def test_a_killed_process_comes_back_later_each_time_and_says_so(
         now_s += waited[-1]
         (again,) = told["TimerAction"].kwargs["actions"]
         (node,) = again.kwargs["function"](None)
-    assert waited == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 0.5]
+    assert waited == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 0.2]
     assert node.kwargs["additional_env"] == {"EMO_CRASHES": "7:signal SIGKILL"}
     same = {"package", "executable", "name", "namespace", "parameters", "remappings"}
     assert {k: node.kwargs[k] for k in same} == {k: first.kwargs[k] for k in same}

@@ -118,11 +118,12 @@ def test_another_robots_model_is_not_replaced(emo: Callable[..., Any], tmp_path:
     base = RobotDescription.load("sim").file
     mine = tmp_path / "mine.yaml"
     mine.write_text(f"extends: {base}\nname: mine\n")
-    done = emo("train", "inverse", "--robot", mine)
+    command = ["train", "inverse", "--robot", mine]
+    done = emo(*command)
     assert done.status == 1
     assert "inverse_sim is the robot sim's: write inverse_model: inverse_mine in" in done.err
     mine.write_text(f"extends: {base}\nname: mine\ninverse_model: inverse_mine\n")
-    assert "babble_mine.npz" in emo("train", "inverse", "--robot", mine).err  # that comes first
+    assert "babble_mine.npz" in emo(*command).err  # that comes first
 
 
 def test_gaze_is_not_driven(
