@@ -30,7 +30,7 @@ from videos import film_a_face
 from waiting import until
 
 from emo.graph import build_graph
-from emo.middleware import memory_environment
+from emo.middleware import profile_environment
 from emo.options import GraphOptions
 from emo_audio2landmark.audio2landmark import Audio2LandmarkNode
 from emo_core.camera.image import encode
@@ -211,7 +211,7 @@ class Graph:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, *arguments], stderr=said, cwd=self._folder,
                 env={
-                    **os.environ, **memory_environment(os.environ, None),
+                    **os.environ, **profile_environment(os.environ, None),
                     "PYTHONPATH": os.pathsep.join(sys.path),
                 },
             )  # fmt: skip

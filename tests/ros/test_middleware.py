@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from emo.middleware import memory_environment
+from emo.middleware import profile_environment
 from emo_core.paths import config_dir
 
 pytest.importorskip("rclpy", reason="ROS is not set up: the first ./emo lipsync installs it")
@@ -115,17 +115,17 @@ def test_huge_messages_leave_no_trace_and_queues_are_what_the_code_says() -> Non
 
 def test_the_operators_own_choice_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert memory_environment({}, None) == memory_environment({}, "jazzy") == OURS
-    assert memory_environment({"RMW_IMPLEMENTATION": "rmw_fastrtps_dynamic_cpp"}, None) == OURS
-    assert memory_environment({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}, "jazzy") == {}
+    assert profile_environment({}, None) == profile_environment({}, "jazzy") == OURS
+    assert profile_environment({"RMW_IMPLEMENTATION": "rmw_fastrtps_dynamic_cpp"}, None) == OURS
+    assert profile_environment({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}, "jazzy") == {}
     for name in (*OURS, "RMW_FASTRTPS_PUBLICATION_MODE", "FASTDDS_DEFAULT_PROFILES_FILE"):
-        assert memory_environment({name: "mine"}, None) == {}
+        assert profile_environment({name: "mine"}, None) == {}
     for distro in ("humble", "kilted"):
-        assert memory_environment({}, distro) == {}, "not tried with its FastDDS"
+        assert profile_environment({}, distro) == {}, "not tried with its FastDDS"
     monkeypatch.setenv("EMO_SHARE", str(tmp_path))
     for folder in ("models", "config"):
         (tmp_path / folder).mkdir()
-    assert memory_environment({}, None) == {}, "an older share has no such file"
+    assert profile_environment({}, None) == {}, "an older share has no such file"
     monkeypatch.delenv("EMO_SHARE")
     (tmp_path / "DEFAULT_FASTRTPS_PROFILES.xml").touch()
-    assert memory_environment({}, None) == {}
+    assert profile_environment({}, None) == {}

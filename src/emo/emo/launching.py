@@ -20,7 +20,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from emo.backoff import Backoff, ending
 from emo.graph import Process, build_graph
-from emo.middleware import memory_environment
+from emo.middleware import profile_environment
 from emo.options import GraphOptions
 from emo_nodekit import HOPELESS
 from launch import LaunchContext, LaunchDescription
@@ -63,7 +63,7 @@ def _kept_running(
         sigterm_timeout="10",
         on_exit=on_exit,
         additional_env={
-            **memory_environment(os.environ, os.environ.get("ROS_DISTRO")),
+            **profile_environment(os.environ, os.environ.get("ROS_DISTRO")),
             **backoff.environment(),
         },
     )

@@ -1,4 +1,6 @@
-"""FastDDS's memory: queues that give back what a flood of huge messages took. No rclpy here."""
+"""FastDDS as emo's processes have it (`config/fastdds.xml`): its memory, and how soon nodes find
+each other. No rclpy here.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ _CHOICES = (
 _HERE = ("DEFAULT_FASTRTPS_PROFILES.xml", "DEFAULT_FASTDDS_PROFILES.xml")
 
 
-def memory_environment(environment: Mapping[str, str], distro: str | None) -> dict[str, str]:
+def profile_environment(environment: Mapping[str, str], distro: str | None) -> dict[str, str]:
     """Variables by which FastDDS reads `config/fastdds.xml`; empty where it is not to.
 
     That is where the operator configured it, where another middleware serves, and with a ROS 2

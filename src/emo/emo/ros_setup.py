@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 from emo.bootstrap import SPACE_MB, SetupError, check_space, locked, pip_install, say
-from emo.middleware import memory_environment
+from emo.middleware import profile_environment
 from emo.ros_domain import domain_environment
 from emo_core.errors import EmoError
 
@@ -115,7 +115,7 @@ def _kept_apart(environment: dict[str, str], distro: str | None, apart: bool) ->
     # rclpy refuses to start where it cannot keep its log.
     if not ({"ROS_LOG_DIR", "ROS_HOME"} & environment.keys()) and not _home_is_writable():
         environment["ROS_LOG_DIR"] = str(Path(tempfile.gettempdir(), f"emo-ros-log-{os.getuid()}"))
-    environment.update(memory_environment(environment, distro))
+    environment.update(profile_environment(environment, distro))
     if apart:
         environment.update(domain_environment(environment, distro))
     return environment

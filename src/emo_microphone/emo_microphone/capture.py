@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,10 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-#: No sound for so long: the device is gone.
-SILENT_DEVICE_S = 1.0
-#: Pauses between attempts to open it again.
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0
+from emo_microphone.sound_card import (
+    FIRST_DELAY_S,
+    LONGEST_DELAY_S,
+    SILENT_DEVICE_S,
+    Reports,
+    started,
+)
+
 #: A stamp may differ by so much from the one that counting samples gives, before it is believed:
 #: beyond it, samples were lost.
 TOLERANCE_S = 0.1
@@ -32,14 +35,6 @@ class Pace(Protocol):
     def stopped(self) -> bool: ...
     def elapsed(self) -> int: ...
     def pause(self, seconds: float) -> bool: ...
-
-
-class Reports(Protocol):
-    """What is needed of a `Health`."""
-
-    error: str
-
-    def fault(self, kind: str, text: str, count: int = 1) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -147,32 +142,6 @@ def _open_input(
     return started(
         "InputStream", again, samplerate=rate, blocksize=size, device=device, callback=callback
     )
-
-
-def started(kind: str, again: bool, **options: Any) -> Any:
-    """A started stream of sounddevice, mono.
-
-    Args:
-        kind: `InputStream` or `OutputStream`.
-        again: look for devices anew. No other stream of this process may be open: it would end.
-        options: what else the stream is made with.
-
-    Raises:
-        OSError: no PortAudio, or no device that can be opened.
-        ValueError: no device of that name.
-    """
-    import sounddevice
-
-    try:
-        if again:  # PortAudio lists the devices once: one that came back needs a new look
-            with contextlib.suppress(sounddevice.PortAudioError):  # down: the last look failed
-                sounddevice._terminate()
-            sounddevice._initialize()
-        stream = getattr(sounddevice, kind)(channels=1, dtype="float32", latency="low", **options)
-        stream.start()
-    except sounddevice.PortAudioError as error:
-        raise OSError(str(error)) from None
-    return stream
 
 
 def _close(stream: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emo_microphone.capture import (
+from emo_microphone.sound_card import (
     FIRST_DELAY_S,
     LONGEST_DELAY_S,
     SILENT_DEVICE_S,
