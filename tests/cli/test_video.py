@@ -124,3 +124,31 @@ def test_closing_twice_and_without_frames(tmp_path):
     writer = VideoWriter(tmp_path / "a.mp4", (64, 48), 25, RATE)
     writer.close()
     writer.close()
+
+
+def test_a_film_whose_writer_is_killed_plays_to_its_last_seconds(tmp_path):
+    path, left = tmp_path / "a.mp4", tmp_path / "left.mp4"
+    with VideoWriter(path, (64, 48), 25, RATE) as writer:
+        for n in range(250):
+            writer.add_frame(flash(n == 130))
+            writer.add_audio(np.zeros(640, np.float32))
+        left.write_bytes(path.read_bytes())
+    for film, shortest in ((path, 10.0), (left, 6.9)):
+        pictures = frames_of(film)
+        assert shortest <= len(pictures) / 25 <= 10.0
+        assert [t for t, image in pictures if image.mean() > 128] == pytest.approx([5.2], abs=1e-4)
+        assert sound_of(film)[1].size / RATE >= shortest
+
+
+def test_a_disk_too_full_for_one_index_leaves_a_film_that_plays(tmp_path):
+    path, part = tmp_path / "a.mp4", tmp_path / "a.mp4.plain"
+    with VideoWriter(path, (64, 48), 25, RATE) as writer:
+        for n in range(100):
+            writer.add_frame(flash(n == 60))
+            writer.add_audio(np.zeros(640, np.float32))
+        part.symlink_to("/dev/full")
+    assert not part.is_symlink()
+    pictures = frames_of(path)
+    assert len(pictures) == 100
+    assert [t for t, image in pictures if image.mean() > 128] == pytest.approx([2.4], abs=1e-4)
+    assert sound_of(path)[1].size == pytest.approx(64_000, abs=1024)

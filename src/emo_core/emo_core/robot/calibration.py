@@ -170,9 +170,7 @@ def calibrate(
         turned_round(motor) if finding.way == "reversed" and can_turn(before, n) else motor
         for n, (motor, finding) in enumerate(zip(after.motors, findings, strict=True))
     ]
-    after = replace(
-        after, motors=tuple(turned), servo_lag_s=round(min(max(lag_s, 0.0), 1.0), 4)
-    )
+    after = replace(after, motors=tuple(turned), servo_lag_s=round(min(max(lag_s, 0.0), 1.0), 4))
     findings = tuple(
         replace(finding, motor=motor) for finding, motor in zip(findings, after.motors, strict=True)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
@@ -14,11 +15,16 @@ from emo_core.errors import EmoError
 
 #: Ticks per second of the video stream: every usual frame rate divides it.
 VIDEO_CLOCK = 90_000
-#: Samples in one AAC frame.
-AAC_FRAME = 1024
+#: Samples that the encoder of sound gets at a time: whole AAC frames, about a second. (PyAV 15
+#: leaks 81 bytes each time, its resampler's "no more": 5 MB an hour if that were at every frame.)
+_BLOCK = 16 * 1024
 
 _BT709 = 1  # AVCOL_SPC_BT709, AVCOL_PRI_BT709 and AVCOL_TRC_BT709 are all 1
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
+
+# A fragment from each key frame to the next, on the disk at once.
+_FRAGMENTED = {"movflags": "+frag_keyframe+delay_moov+default_base_moof", "flush_packets": "1"}
+_PLAIN = {"movflags": "+faststart"}
 
 
 class VideoWriter:
@@ -26,7 +32,8 @@ class VideoWriter:
 
     Both streams share one clock that starts at 0 s, so a frame at `t_s` is seen while the sample
     number `t_s * audio_rate` is heard (the encoder's priming is declared to the player). Nothing
-    is kept but the frame and the less than 64 ms of sound in hand. One owner: not thread-safe.
+    is kept but the last two or three seconds: what came before can be played even if the program is
+    killed, and `close` makes a plain MP4 of it. One owner: not thread-safe.
 
     Args:
         path: the file; its folder must exist. Written as MP4 whatever its suffix.
@@ -59,9 +66,7 @@ class VideoWriter:
         self.audio_rate = audio_rate
         try:
             open(path, "wb").close()  # FFmpeg itself would say so only at the first packet
-            self._container = av.open(
-                str(path), "w", format="mp4", options={"movflags": "+faststart"}
-            )
+            self._container = av.open(str(path), "w", format="mp4", options=_FRAGMENTED)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise EmoError(
@@ -154,9 +159,9 @@ class VideoWriter:
 
     def _encode_audio(self, samples: npt.NDArray[np.float32], last: bool = False) -> None:
         pending = np.concatenate([self._pending, samples])
-        whole = len(pending) if last else len(pending) - len(pending) % AAC_FRAME
-        for start in range(0, whole, AAC_FRAME):
-            block = np.clip(pending[start : start + AAC_FRAME], -1.0, 1.0)
+        whole = len(pending) if last else len(pending) - len(pending) % _BLOCK
+        for start in range(0, whole, _BLOCK):
+            block = np.clip(pending[start : start + _BLOCK], -1.0, 1.0)
             frame = av.AudioFrame.from_ndarray(block[None], format="fltp", layout="mono")
             frame.sample_rate = self.audio_rate or 1
             frame.pts, frame.time_base = self._samples, Fraction(1, self.audio_rate or 1)
@@ -188,19 +193,49 @@ class VideoWriter:
             return
         self._open = False
         try:
-            if self._audio is not None:
-                self._encode_audio(np.zeros(0, np.float32), last=True)
-                self._mux(self._audio.encode(None))
-            if self._frames:
-                self._mux(self._video.encode(None))
-        finally:
             try:
+                if self._audio is not None:
+                    self._encode_audio(np.zeros(0, np.float32), last=True)
+                    self._mux(self._audio.encode(None))
+                if self._frames:
+                    self._mux(self._video.encode(None))
+            finally:
                 self._container.close()
-            except OSError as error:
-                raise self._stopped(error) from error
+            if self._frames:
+                _make_plain(self.path, self.fps)
+        except OSError as error:
+            raise self._stopped(error) from error
 
     def __enter__(self) -> VideoWriter:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _make_plain(path: Path, fps: float) -> None:
+    """One index for the whole film, as every player and tool knows it, instead of fragments.
+
+    While a film is written its index would be held in memory (12 MB an hour). Where the disk is
+    too full for a second copy, the film stays as it is: it plays all the same.
+
+    Raises:
+        OSError: the film is gone.
+    """
+    part = path.with_name(path.name + ".plain")
+    with av.open(str(path)) as film:
+        try:
+            with av.open(str(part), "w", format="mp4", options=_PLAIN) as plain:
+                plain.metadata.update(film.metadata)
+                both: Any = film.streams  # of two types, which mypy takes one at a time only
+                streams = [plain.add_stream_from_template(stream) for stream in both]
+                for packet in film.demux():
+                    if packet.dts is None or packet.time_base is None:
+                        continue
+                    if packet.stream.type == "video" and not packet.duration:
+                        packet.duration = round(1 / (fps * packet.time_base))  # of the last one
+                    packet.stream = streams[packet.stream_index]
+                    plain.mux(packet)
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
