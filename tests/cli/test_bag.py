@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from mcap_ros2.writer import Writer
 
-from emo_core.bag import Bag, BagWriter, Topic, complete, tracks
+from emo import consumed
+from emo_core.bag import Bag, BagWriter, Raw, Topic, complete, tracks
 from emo_core.bag.provenance import origin
+from emo_core.errors import EmoError
 from emo_core.robot.description import RobotDescription
 from emo_core.viz.video import VideoWriter
 
@@ -279,6 +281,11 @@ def test_other_messages_than_the_graphs_are_told(
     ):
         folder = rewritten(bag, tmp_path / f"other_{number}", graph, change)
         assert re.search(said, emo("bag", folder, "--out", tmp_path / "out").error_line)
+
+
+def test_a_message_too_short_for_its_stamp_is_told() -> None:
+    with pytest.raises(EmoError, match=r"a message on /audio is damaged \(it has 6 bytes\)"):
+        consumed.stamp_ns(Raw("/audio", 0, 0, 0, b"\0\1\0\0\1\2"))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -434,8 +435,23 @@ def test_lifecycle_no_torque_before_activate_and_none_after_deactivate(
     nodes[1].trigger_deactivate()
     assert not head.torque_on
     np.testing.assert_allclose(head.measured()[0], robot.neutral, atol=0.02)
+    until(lambda: all(node._kit.health.values["torque"] == "off" for node in nodes))
     for node in nodes:
         node.trigger_shutdown()
+
+
+def test_a_driver_that_fails_as_it_leaves_has_no_torque_all_the_same(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = drivers.create_nodes()
+    running(*nodes)
+    until(lambda: nodes[0]._head.torque_on and all(node._subscription for node in nodes))
+    for node in nodes:
+        with monkeypatch.context() as context:
+            context.setattr(node, "destroy_subscription", Mock(side_effect=RuntimeError("gone")))
+            with pytest.raises(RuntimeError, match="gone"):
+                node.stop()
+    assert not nodes[0]._head.torque_on
 
 
 def test_a_bus_that_does_not_open_is_an_error_state_until_it_does(running: Running) -> None:

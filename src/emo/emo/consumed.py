@@ -14,6 +14,7 @@ import numpy as np
 from emo_core.audio.mel import HOP, WINDOW
 from emo_core.bag import Bag, Raw
 from emo_core.bag.tracks import nanoseconds
+from emo_core.errors import EmoError
 from emo_core.rates import FRAME, NS_PER_SAMPLE
 
 #: The ways of the messages, by names relative to the robot, in order; a stage that makes one
@@ -31,7 +32,13 @@ _ONE_FOR_ONE = (
 
 
 def stamp_ns(raw: Raw) -> int:
-    """header.stamp of a message that begins with a header, ns: right after CDR's own four bytes."""
+    """header.stamp of a message that begins with a header, ns: right after CDR's own four bytes.
+
+    Raises:
+        EmoError: the message is too short to hold one.
+    """
+    if len(raw.data) < 12:
+        raise EmoError(f"a message on {raw.topic} is damaged (it has {len(raw.data)} bytes)")
     order = "<" if raw.data[1] & 1 else ">"
     seconds, nanos = np.frombuffer(raw.data, f"{order}i4", 2, 4).tolist()
     return int(seconds) * 1_000_000_000 + (int(nanos) & 0xFFFFFFFF)

@@ -54,11 +54,12 @@ def command(entry: Entry) -> list[str]:
     """The command line of an entry.
 
     Not `python -m`, which would import whatever lies in the current folder first. Until the node
-    has a handler of its own, SIGINT ends it without a word: Python starts with it blocked.
+    has a handler of its own, SIGINT ends it without a word (SystemExit out of what is imported
+    may not): Python starts with it blocked.
     """
     start = (
-        "import signal, sys\n"
-        "signal.signal(signal.SIGINT, lambda *_: sys.exit(0))\n"
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, lambda *_: os._exit(0))\n"
         "signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])\n"
         '"" in sys.path and sys.path.remove("")\n'
         f"from {entry.module} import main\n"

@@ -48,6 +48,8 @@ class DriverNode(LifecycleNode):
         self.create_service(SetBool, "~/estop", self._on_estop)
         self._subscription: Subscription | None = None
         self._kit.health.values["if_this_dies"] = self._head.guarantee
+        # The other driver's going off is seen here as well, and when this one has left.
+        self.create_timer(1.0, lambda: self._kit.health.values.update(self._share.state()))
         self._configured = False
         self._starting: SelfStart | None = None
         if self._kit.flag("autostart"):
@@ -107,13 +109,15 @@ class DriverNode(LifecycleNode):
         self._shared.give_back(self._group)
 
     def _leave(self) -> None:
-        if self._starting is not None:
-            self._starting.end()
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-            self._subscription = None
-        self._head.deactivate(self._group)
-        self._share.leave()
+        try:
+            if self._starting is not None:
+                self._starting.end()
+            if self._subscription is not None:
+                self.destroy_subscription(self._subscription)
+                self._subscription = None
+        finally:
+            self._head.deactivate(self._group)
+            self._share.leave()
 
     # -- work --------------------------------------------------------------------------------
 

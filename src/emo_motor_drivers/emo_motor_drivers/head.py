@@ -30,7 +30,7 @@ HANDOVER_S = 0.0005
 HOST_WATCHDOG = 2.0
 #: A lost line is tried again after FIRST_DELAY_S, and after twice as long each time.
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 5.0
-#: The way to neutral before torque goes off may take so long.
+#: The way to neutral before torque goes off may take so much longer than the robot's ease_s.
 HOMING_LIMIT_S = 3.0
 #: One driver may be so many commands ahead of the other: more than their queues hold.
 RECENT = 32
@@ -183,7 +183,8 @@ class Head:
                 if self._groups or self._stepping is None:
                     return
                 self._safety.home()
-            give_up = time.monotonic() + HOMING_LIMIT_S
+            ease_s = self.description.watchdog.ease_s
+            give_up = time.monotonic() + ease_s + HOMING_LIMIT_S
             while self._torque and not self._safety.at_neutral and time.monotonic() < give_up:
                 time.sleep(STEP_S)
             self._stop.set()

@@ -144,22 +144,22 @@ def run_graph(
         robot = RobotDescription.load(options.robot)
         monitor = Monitor(robot, options.namespace, options.pipelines)
         watcher = Spinner([monitor])
-        composed = Composed(together)
-        watcher.start()
         what = title or ", ".join(
             Path(recorded[name]).name if name in recorded else LIVE[name]
             for name in options.pipelines
         )
         how = "one process for each node" if processes else "one process"
-        say(f"{what} -> robot {options.robot} ({how}), "
-            f"ROS_DOMAIN_ID={os.environ.get('ROS_DOMAIN_ID', '0')}")  # fmt: skip
-        if options.port:
-            import webbrowser
-
-            say(f"live picture: http://127.0.0.1:{options.port}/")
-            webbrowser.open(f"http://127.0.0.1:{options.port}/")
+        composed = Composed(together)
+        watcher.start()
         try:
-            with composed:
+            with composed:  # ends it whatever happens: from here on servos may have torque
+                say(f"{what} -> robot {options.robot} ({how}), "
+                    f"ROS_DOMAIN_ID={os.environ.get('ROS_DOMAIN_ID', '0')}")  # fmt: skip
+                if options.port:
+                    import webbrowser
+
+                    say(f"live picture: http://127.0.0.1:{options.port}/")
+                    webbrowser.open(f"http://127.0.0.1:{options.port}/")
                 started, over = time.monotonic(), False
                 while not (over or stop.is_set()):
                     supervisor.watch(0.05)
