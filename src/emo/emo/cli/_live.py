@@ -53,11 +53,12 @@ def run(args: argparse.Namespace, pipeline: str) -> int:
 
 def _run(args: argparse.Namespace, pipeline: str) -> int:
     from emo.bootstrap import say
-    from emo_nodekit.running import PATIENT, be_nice
 
     with alone(args.namespace):  # until the graph ends: the film of it takes as long again
         options = inputs.options(args, pipeline)
         interrupted = run_graph(build_graph(options), options, args.processes)
+    from emo_nodekit.running import PATIENT, be_nice
+
     be_nice(PATIENT)  # as the graph is no more: other robots of this machine go first
     if not args.debug:
         quiet_native()  # not before: the nodes' messages come the same way
