@@ -28,6 +28,13 @@ def flash(bright, size=(64, 48)):
     return np.full((size[1], size[0], 3), 255 if bright else 0, np.uint8)
 
 
+def add(writer, count, bright):
+    """Dark frames with silence, but for one."""
+    for n in range(count):
+        writer.add_frame(flash(n == bright))
+        writer.add_audio(np.zeros(640, np.float32))
+
+
 def test_flash_and_click_meet(tmp_path):
     """The click in the middle of a frame's sound is found there, to the sample."""
     path = tmp_path / "a.mp4"
@@ -129,9 +136,7 @@ def test_closing_twice_and_without_frames(tmp_path):
 def test_a_film_whose_writer_is_killed_plays_to_its_last_seconds(tmp_path):
     path, left = tmp_path / "a.mp4", tmp_path / "left.mp4"
     with VideoWriter(path, (64, 48), 25, RATE) as writer:
-        for n in range(250):
-            writer.add_frame(flash(n == 130))
-            writer.add_audio(np.zeros(640, np.float32))
+        add(writer, 250, bright=130)
         left.write_bytes(path.read_bytes())
     for film, shortest in ((path, 10.0), (left, 6.9)):
         pictures = frames_of(film)
@@ -143,9 +148,7 @@ def test_a_film_whose_writer_is_killed_plays_to_its_last_seconds(tmp_path):
 def test_a_disk_too_full_for_one_index_leaves_a_film_that_plays(tmp_path):
     path, part = tmp_path / "a.mp4", tmp_path / "a.mp4.plain"
     with VideoWriter(path, (64, 48), 25, RATE) as writer:
-        for n in range(100):
-            writer.add_frame(flash(n == 60))
-            writer.add_audio(np.zeros(640, np.float32))
+        add(writer, 100, bright=60)
         part.symlink_to("/dev/full")
     assert not part.is_symlink()
     pictures = frames_of(path)

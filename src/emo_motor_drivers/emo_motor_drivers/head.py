@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from emo_core.errors import EmoError
 from emo_core.robot.bus import BusError, ServoBus, make_bus
 from emo_core.robot.description import RobotDescription
-from emo_core.robot.safety import SafetyLayer
+from emo_core.robot.safety import HOMING_LIMIT_S, SafetyLayer
 from emo_motor_drivers.care import SILENCE, Care
 from emo_motor_drivers.claim import Claim
 from emo_motor_drivers.claimed import Owner
@@ -30,8 +30,6 @@ HANDOVER_S = 0.0005
 HOST_WATCHDOG = 2.0
 #: A lost line is tried again after FIRST_DELAY_S, and after twice as long each time.
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 5.0
-#: The way to neutral before torque goes off may take so much longer than the robot's ease_s.
-HOMING_LIMIT_S = 3.0
 #: One driver may be so many commands ahead of the other: more than their queues hold.
 RECENT = 32
 #: News that nobody fetched is forgotten from this many on.
@@ -183,8 +181,7 @@ class Head:
                 if self._groups or self._stepping is None:
                     return
                 self._safety.home()
-            ease_s = self.description.watchdog.ease_s
-            give_up = time.monotonic() + ease_s + HOMING_LIMIT_S
+            give_up = time.monotonic() + self.description.watchdog.ease_s + HOMING_LIMIT_S
             while self._torque and not self._safety.at_neutral and time.monotonic() < give_up:
                 time.sleep(STEP_S)
             self._stop.set()

@@ -21,14 +21,12 @@ from emo_core.face.tracking import FaceTracker
 from emo_core.robot.bus import ServoBus
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.protection import Protector
-from emo_core.robot.safety import SafetyLayer
+from emo_core.robot.safety import HOMING_LIMIT_S, SafetyLayer
 
 #: Period of the writes, where the bus is quick enough.
 TICK_S = 0.01
 #: Half of a bus's time at most goes into writing, as in live use.
 _BUS_SHARE = 0.5
-#: The way to neutral may take so much longer than the watchdog's.
-HOMING_LIMIT_S = 3.0
 _WAIT_S = 0.001
 #: A camera whose latency nobody knows is taken to be no later than this.
 _LATE_S = 0.2

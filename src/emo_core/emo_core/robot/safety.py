@@ -34,7 +34,15 @@ from emo_core.robot.delay import DelayLine
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sent import Reason, Sent
 
-__all__ = ["MAX_STEP_S", "MIN_STEP_S", "Reason", "SafetyLayer", "Sent", "stoppable"]
+__all__ = [
+    "HOMING_LIMIT_S",
+    "MAX_STEP_S",
+    "MIN_STEP_S",
+    "Reason",
+    "SafetyLayer",
+    "Sent",
+    "stoppable",
+]
 
 #: A longer pause between two steps counts as this long, so that a stall never becomes a leap.
 MAX_STEP_S = 0.05
@@ -43,6 +51,8 @@ MIN_STEP_S = 1e-5
 #: After a take-up from an unknown pose, speeds grow from this share to all of it in SOFT_START_S.
 SOFT_START_SHARE = 0.15
 SOFT_START_S = 1.0
+#: Who sees a face home waits so much longer than the watchdog's `ease_s` before torque goes off.
+HOMING_LIMIT_S = 3.0
 _BISECTIONS = 12
 _AT_NEUTRAL = 0.01
 _TOLERANCE = 1e-9
