@@ -11,6 +11,7 @@ from babbles import made_babble
 
 from emo_core.evaluation.executed import Executed
 from emo_core.evaluation.inverse import (
+    BASELINES,
     InverseScores,
     evaluate_inverse,
     nearest_neighbour,
@@ -40,6 +41,25 @@ def test_the_nearest_neighbour_is_that_of_all_pairs(robot: RobotDescription) -> 
         assert np.allclose(nearest_neighbour(known.halves[group], half), brute[half.columns])
 
 
+def test_the_published_neighbour_is_that_of_the_authors_search(robot: RobotDescription) -> None:
+    """The three nearest of a hundred pairs in a row, of pairs whose mouths change first."""
+    data = made_babble(robot, 320, noise_mm=2.0)
+    known, asked = Split(data, robot, "train"), Split(data, robot, "test")
+    x, y = asked.pairs(np.arange(0, len(asked), 7))
+    sizes = [len(half.faces) for half in known.halves.values()]
+    rng, errors = np.random.default_rng(1), []
+    for _ in range(150):
+        eyes, mouths = np.full(100, rng.integers(sizes[0])), rng.permutation(sizes[1])[:100]
+        faces, commands = known.pairs(np.ravel_multi_index([eyes, mouths], sizes))
+        apart = np.abs(x[:, None] - faces[None]).sum(axis=2)
+        nearest = np.argsort(apart, axis=1)[:, :3]
+        errors.append(np.abs(commands[nearest].mean(axis=1) - y).mean(axis=0))
+    expected = np.mean(errors, axis=0)
+    for group, search in BASELINES["published_neighbour"].items():
+        got = search(known.halves[group], asked.halves[group])
+        np.testing.assert_allclose(got, expected[asked.halves[group].columns], atol=0.02)
+
+
 def test_the_random_ones_are_the_means_of_draws(robot: RobotDescription) -> None:
     data = made_babble(robot, 320)
     known = Split(data, robot, "train").halves["mouth"]
@@ -58,7 +78,8 @@ def test_the_report_of_the_shipped_model(robot: RobotDescription, tmp_path: Path
     scores = evaluate_inverse(robot, made_babble(robot, 320), torch=False)
     figures = scores.as_json()
     assert {"l1", "l1_per_motor", "baselines", "commands_per_s"} <= set(figures)
-    assert set(figures["baselines"]) == {"nearest_neighbour", "random_face", "random_commands"}
+    names = {"nearest_neighbour", "published_neighbour", "random_face", "random_commands"}
+    assert set(figures["baselines"]) == names
     assert list(figures["l1_per_motor"]) == list(robot.names)
     assert figures["l1"] == pytest.approx(np.mean(list(figures["l1_per_motor"].values())), rel=1e-3)
     assert figures["baselines"]["nearest_neighbour"]["l1"] < figures["l1"]

@@ -13,6 +13,7 @@ from emo.cli import add_robot
 _LABELS = {
     "model": "inverse model",
     "nearest_neighbour": "nearest neighbour",
+    "published_neighbour": "3 nearest of 100, as published",
     "random_face": "a random face's commands",
     "random_commands": "random commands",
     "published_network_pytorch": "226-1024-512 network, PyTorch",
