@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from emo_core.errors import EmoError
 from emo_core.robot import babbling, looking
 from emo_core.robot.babbling import Babble, babble, compare, random_poses
 from emo_core.robot.description import RobotDescription
-from emo_core.robot.looking import look_at, prepared, see
+from emo_core.robot.looking import Sight, look_at, prepared, see
 from emo_core.robot.sim.render import Renderer
 
 
@@ -69,6 +70,73 @@ def test_what_was_interrupted_goes_on_and_comes_out_the_same(
     # Another seed, and another robot, find nothing of theirs there.
     babble(sim, frames=5, seed=3, parts=tmp_path)
     assert len(seen) == 2 + 5
+
+
+class Lamp:
+    """A way to look that finds a face only where there is light.
+
+    Attributes:
+        dark: how many of the first poses of each look are in the dark.
+        poses: looked at, of each look.
+    """
+
+    def __init__(self) -> None:
+        self.dark = 0
+        self.poses: list[int] = []
+
+    def __call__(
+        self, robot: RobotDescription, poses: np.ndarray, seed: int | Sequence[int], _way: str
+    ) -> Iterator[Sight]:
+        self.poses.append(len(poses))
+        rng = np.random.default_rng(seed)
+        for number, pose in enumerate(poses):
+            faces = rng.normal(0.0, 1.0, (1, 478, 3))
+            yield Sight(pose, faces[: 0 if number < self.dark else 1], 1)
+
+
+def test_after_the_light_is_mended_it_goes_on_from_what_it_saw(
+    sim: RobotDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(babbling, "STRETCH", 10)
+    whole = babble(sim, 30, look=Lamp())
+    lamp = Lamp()
+
+    def fails(done: int, _total: int) -> None:
+        lamp.dark = 10 if done >= 20 else 0
+
+    with pytest.raises(EmoError, match=r"no face in 20 of 40 poses.* lit from the front"):
+        babble(sim, 30, progress=fails, parts=tmp_path, look=lamp)
+    assert lamp.poses == [25, 10, 10, 10, 10]  # 12 of 60 may be lost: the last 20 are left out
+    lamp.dark, lamp.poses = 0, []
+    again = babble(sim, 30, parts=tmp_path, look=lamp)
+    assert lamp.poses == [10, 10, 10, 10]
+    assert again.lost == 0
+    for group in ("eye", "mouth"):
+        assert np.array_equal(again.commands[group], whole.commands[group])
+        assert np.array_equal(again.landmarks[group], whole.landmarks[group])
+
+
+def test_few_faces_may_be_missing(
+    sim: RobotDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(babbling, "STRETCH", 10)
+    lamp = Lamp()
+    lamp.dark = 2
+    assert babble(sim, 30, parts=tmp_path, look=lamp).lost == 12  # of 60: just enough are seen
+    lamp.poses = []
+    assert babble(sim, 30, parts=tmp_path, look=lamp).lost == 12
+    assert lamp.poses == []
+    lamp.dark = 3
+    with pytest.raises(EmoError, match="no face in 15 of 50 poses"):
+        babble(sim, 30, look=lamp)
+
+
+def test_a_face_that_is_never_seen_at_rest_ends_it_at_once(sim: RobotDescription) -> None:
+    lamp = Lamp()
+    lamp.dark = 50
+    with pytest.raises(EmoError, match="no face in 25 of 25 poses"):
+        babble(sim, 30, look=lamp)
+    assert lamp.poses == [25]
 
 
 def test_a_babbling_half_written_leaves_the_one_before(

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 
 from emo_core.errors import EmoError
 from emo_core.face.topology import ROBOT_LANDMARKS
+from emo_core.robot.babbling import random_poses
 from emo_core.robot.bench import Bench, Picture, RealClock, SimulatedClock
-from emo_core.robot.bus import BusError
+from emo_core.robot.bus import BusError, Telemetry
 from emo_core.robot.calibration import Calibration, calibrate
 from emo_core.robot.description import Interlock, Moves, RobotDescription
 from emo_core.robot.findings import can_turn, direction
@@ -306,6 +307,108 @@ def test_a_servo_without_torque_teaches_nothing(
         monkeypatch.setattr(bus, "write", write)
         with pytest.raises(EmoError, match=r"upper_lip \(has no torque\)"):
             there.pose(described.neutral, 0.1, 2, np.asarray)
+
+
+def take_up(there: Bench, poses: Iterable[np.ndarray], slow_s: float = 0.0) -> None:
+    """Take up poses, on a host that needs `slow_s` for each of two pictures."""
+
+    def prepare(picture: np.ndarray) -> np.ndarray:
+        there._clock.sleep_until(there._clock.now() + slow_s)
+        return picture
+
+    for pose in poses:
+        there.pose(pose, 0.3, 2, prepare)
+
+
+def mouth_poses(robot: RobotDescription) -> np.ndarray:
+    return random_poses(robot, "mouth", 30, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("faults", "told"),
+    [
+        ({"stuck": ("jaw",)}, r"'sim': jaw \(stalled\): see to it"),
+        ({"silent": ("jaw",)}, r"'sim': jaw \(does not answer\): see to it"),
+    ],
+)
+def test_a_servo_that_does_not_obey_ends_babbling(
+    described: RobotDescription, faults: dict[str, object], told: str
+) -> None:
+    there, bus = bench(described, **faults)
+    with pytest.raises(EmoError, match=told), there:
+        take_up(there, mouth_poses(described))
+    assert not bus.has_torque
+
+
+@pytest.mark.parametrize("faults", [{}, {"stuck": ("jaw",), "tells": False}])
+def test_servos_that_obey_or_cannot_tell_end_nothing(
+    described: RobotDescription, faults: dict[str, object]
+) -> None:
+    there, _ = bench(described, **faults)
+    with there:
+        take_up(there, mouth_poses(described))
+
+
+def test_late_servos_on_a_slow_host_do_not_stall(described: RobotDescription) -> None:
+    """One that has not begun to move, and was not looked at for long, stands where it did."""
+    assert described.simulator is not None
+    late = replace(described.simulator.servos, delays_s=(0.15,) * len(NAMES))
+    there, _ = bench(replace(described, simulator=replace(described.simulator, servos=late)))
+    with there:
+        take_up(there, [described.lower, described.upper] * 7, slow_s=1.0)
+
+
+def test_a_hot_servo_ends_a_motion(
+    described: RobotDescription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, bus = bench(described)
+    jaw = described.names.index("jaw")
+    with pytest.raises(EmoError, match=r"'sim': jaw \(90 °C\): see to it"), there:
+        there.play(lambda _: described.neutral, 2.0)
+        monkeypatch.setattr(bus, "telemetry", lambda n: Telemetry(90.0 if n == jaw else 40.0))
+        there.play(lambda _: described.neutral, 2.0)
+    assert not bus.has_torque
+
+
+def test_what_calibration_tells_of_a_servo_ends_no_motion(
+    described: RobotDescription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, bus = bench(described, stuck=("jaw",), silent=("upper_lip",))
+    limp = described.names.index("upper_lip")
+
+    def write(positions: ArrayLike) -> np.ndarray:
+        sent = OddBus.write(bus, positions)
+        sent[limp] = math.nan
+        return sent
+
+    monkeypatch.setattr(bus, "write", write)
+    monkeypatch.setattr(bus, "telemetry", lambda n: Telemetry(40.0, 7.4, "overload"))
+    with there:
+        take = there.play(lambda _: described.upper, 4.0, ask=described.names.index("jaw"))
+    assert len(take.told) > 10 and take.lost == 0
+
+
+def test_a_pose_waits_as_long_as_its_camera_does(described: RobotDescription) -> None:
+    clock = SimulatedClock()
+    bus = OddBus(described, clock)
+
+    class Unplugged(Eyes):
+        gone_s, dead = (2.0, 9.5), False
+
+        def poll(self, now_s: float) -> Picture | None:
+            if self.gone_s[0] < now_s < self.gone_s[1]:
+                return None
+            if self.dead:
+                raise EmoError("the camera is gone")
+            return super().poll(now_s)
+
+    eyes = Unplugged(bus)
+    with Bench(described, bus, eyes, clock, lambda: eyes) as there:
+        there.pose(described.neutral, 2.5, 2, np.asarray)
+        assert clock.now() > 9.5
+        eyes.dead = True
+        with pytest.raises(EmoError, match="the camera is gone"):
+            there.pose(described.neutral, 0.3, 2, np.asarray)
 
 
 def test_the_neutral_pose_comes_back(described: RobotDescription) -> None:

@@ -18,7 +18,6 @@ from emo_core.robot.description import RobotDescription
 PATIENCE_S = 8.0
 #: The bench looks for new pictures so often: their times are the camera's, so it need not hurry.
 _POLL_S = 0.008
-_LOOK_S = 1.0
 #: Pictures of a motion are kept until it is over: as JPEG of this quality, a twelfth of the memory.
 _QUALITY = 95
 
@@ -58,10 +57,8 @@ class BenchCamera:
         Raises:
             EmoError: the camera gives none.
         """
-        give_up = time.monotonic() + PATIENCE_S
-        while self._device.newest(_LOOK_S) is None:
-            if self._troubles.error or time.monotonic() > give_up:
-                raise EmoError(self._troubles.error or "the camera gives no pictures")
+        if self._device.newest(PATIENCE_S) is None:  # it is opened again meanwhile, if need be
+            raise EmoError(self._troubles.error or "the camera gives no pictures")
         self._seen_s = time.monotonic()
 
     def next_s(self) -> float:

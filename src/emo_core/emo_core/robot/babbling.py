@@ -16,7 +16,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from emo_core.errors import EmoError
 from emo_core.face.topology import ROBOT_LANDMARKS
 from emo_core.files import whole_file
+from emo_core.npz import open_npz
 from emo_core.paths import share_dir
 from emo_core.robot.description import GROUPS, RobotDescription
 from emo_core.robot.looking import DEFAULT_PREPROCESS, LOOKS, PREPROCESSES, Look, Sight, look_at
@@ -37,6 +37,8 @@ STRETCH = 50
 #: Correlation length of the random curves, in poses.
 _SMOOTH = 4.0
 _REST_POSES = 25
+#: Of all poses, and of a stretch that is kept, FaceMesh may miss the face in this share at most.
+_MOST_LOST = 0.2
 
 
 @dataclass(frozen=True)
@@ -87,24 +89,19 @@ class Babble:
         """Read what `save` wrote. Raises EmoError if it is not that."""
         if not path.is_file():
             raise EmoError(f"{path}: no babbling there. Run ./emo babble first")
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                if int(data["schema"]) != SCHEMA:
-                    raise EmoError(f"{path}: made by another version. Run ./emo babble again")
-                return cls(
-                    robot=str(data["robot"]),
-                    signature=str(data["signature"]),
-                    seed=int(data["seed"]),
-                    preprocess=str(data["preprocess"]),
-                    rest=np.asarray(data["rest"], np.float64),
-                    commands={g: np.asarray(data[f"commands_{g}"], np.float64) for g in GROUPS},
-                    landmarks={g: np.asarray(data[f"landmarks_{g}"], np.float64) for g in GROUPS},
-                    lost=int(data["lost"]),
-                )
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise EmoError(
-                f"{path}: not a babbling file ({error}). Run ./emo babble again"
-            ) from error
+        with open_npz(path, "a babbling file", "Run ./emo babble again") as data:
+            if int(data["schema"]) != SCHEMA:
+                raise EmoError(f"{path}: made by another version. Run ./emo babble again")
+            return cls(
+                robot=str(data["robot"]),
+                signature=str(data["signature"]),
+                seed=int(data["seed"]),
+                preprocess=str(data["preprocess"]),
+                rest=np.asarray(data["rest"], np.float64),
+                commands={g: np.asarray(data[f"commands_{g}"], np.float64) for g in GROUPS},
+                landmarks={g: np.asarray(data[f"landmarks_{g}"], np.float64) for g in GROUPS},
+                lost=int(data["lost"]),
+            )
 
 
 @dataclass(frozen=True)
@@ -185,6 +182,10 @@ def babble(
     done, total = 0, 2 * frames
     still = np.repeat(robot.neutral[None], _REST_POSES, axis=0)
     _, rest = _stretch(robot, still, [seed, len(GROUPS), 0], preprocess, parts, look)
+    rest = rest[_found(rest)]
+    if not len(rest):
+        raise _no_face(robot, _REST_POSES, _REST_POSES)
+    lost = 0
     commands: dict[str, Array] = {}
     landmarks: dict[str, Array] = {}
     for number, group in enumerate(GROUPS):
@@ -196,17 +197,13 @@ def babble(
             sent.append(stretch[0])
             seen.append(stretch[1])
             done += len(stretch[0])
+            lost += int((~_found(stretch[1])).sum())
             if progress is not None:
                 progress(done, total)
+            if lost > _MOST_LOST * total:  # whatever the others will show
+                raise _no_face(robot, lost, done)
         commands[group], landmarks[group] = np.concatenate(sent), np.concatenate(seen)
-    found = {g: np.isfinite(landmarks[g]).all(axis=(1, 2)) for g in GROUPS}
-    rest = rest[np.isfinite(rest).all(axis=(1, 2))]
-    lost = total - sum(int(ok.sum()) for ok in found.values())
-    if lost > total / 5 or not len(rest):
-        raise EmoError(
-            f"robot '{robot.name}': FaceMesh found no face in {lost} of {total} pictures. "
-            "Look at the camera's picture: the whole face must be in it, lit from the front"
-        )
+    found = {g: _found(landmarks[g]) for g in GROUPS}
     return Babble(
         robot=robot.name,
         signature=robot.signature(),
@@ -216,6 +213,19 @@ def babble(
         commands={g: commands[g][found[g]] for g in GROUPS},
         landmarks={g: landmarks[g][found[g]] for g in GROUPS},
         lost=lost,
+    )
+
+
+def _found(landmarks: Array) -> NDArray[np.bool_]:
+    """(T,) in which of the poses (T, 113, 2) there is a face."""
+    return np.asarray(np.isfinite(landmarks).all(axis=(1, 2)))
+
+
+def _no_face(robot: RobotDescription, lost: int, poses: int) -> EmoError:
+    return EmoError(
+        f"robot '{robot.name}': FaceMesh found no face in {lost} of {poses} poses. Look at the "
+        "camera's picture: the whole face must be in it, lit from the front. Then give the same "
+        "command again: it goes on with what it saw well"
     )
 
 
@@ -229,7 +239,8 @@ def _stretch(
 ) -> tuple[Array, Array]:
     """Commands (T, M) and landmarks (T, 113, 2), NaN where no face was found; from `parts`, or new.
 
-    A part's name holds a hash of all that it depends on, so another robot's is never taken.
+    A part's name holds a hash of all that it depends on, so another robot's is never taken. One in
+    which too many faces are missing is not taken, either: the light may be better by now.
     """
     seen_by = robot.simulator if look in (None, look_at) else f"a camera before {robot.bus}"
     what = f"{robot.signature()} {seen_by} {LOOKS} {seed} {preprocess}".encode()
@@ -237,7 +248,9 @@ def _stretch(
     file = parts / f"{name}.npz" if parts is not None else None
     if file is not None and file.is_file():
         with np.load(file, allow_pickle=False) as data:
-            return data["commands"], data["landmarks"]
+            kept = data["commands"], data["landmarks"]
+        if np.mean(~_found(kept[1])) <= _MOST_LOST:
+            return kept
     commands, landmarks = [], []
     for sight in (look or look_at)(robot, poses, seed, preprocess):
         face = sight.face

@@ -6,6 +6,7 @@ camera's next picture) on a clock that is either real or simulated.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,10 +31,10 @@ _BUS_SHARE = 0.5
 _WAIT_S = 0.001
 #: A camera whose latency nobody knows is taken to be no later than this.
 _LATE_S = 0.2
-#: No picture for so long: the camera is gone.
-_PATIENCE_S = 5.0
-#: A servo is asked where it is so often.
+#: A servo whose motion is timed is asked where it is so often.
 _ASK_S = 0.21
+#: Every servo is asked how it is once in this time, as in live use.
+_TELEMETRY_S = 1.0
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -100,7 +101,11 @@ class Camera(Protocol):
         ...
 
     def poll(self, now_s: float) -> Picture | None:
-        """The picture taken since the last call, if there is one."""
+        """The picture taken since the last call, if there is one.
+
+        Raises:
+            EmoError: it has given none for too long, and nobody shall wait for it any more.
+        """
         ...
 
 
@@ -165,7 +170,8 @@ class Bench:
         self._clock = clock
         self._safety = SafetyLayer(description)
         self._protector = Protector(description)
-        self._asked = -1  # the motor asked last how it is
+        self._asked = self._located = -1  # the motors asked last how, and where, they are
+        self._telemetry_due_s = -math.inf
         self._sent = description.neutral  # NaN: without torque
         self._tick_s = max(TICK_S, bus.write_s / _BUS_SHARE)
         self._make_tracker = tracker
@@ -220,7 +226,7 @@ class Bench:
             ask: a motor that is asked where it is, if its bus can tell.
 
         Raises:
-            EmoError: no pictures, or no face in most of them.
+            EmoError: no pictures, or no face in most of them; a servo is too hot.
         """
         start = now = self._clock.now()
         while self._camera.poll(now) is not None:  # what was taken before
@@ -241,6 +247,8 @@ class Bench:
                     told.append(self._bus.read([ask])[ask])
                     told_s.append((asked + self._clock.now()) / 2.0)
                     question += _ASK_S
+                elif self._ask_how(now):
+                    self._see_to_heat()
             self._clock.sleep_until(min(tick, max(self._camera.next_s(), now + _WAIT_S)))
         seen_s, faces = self._look(pictures, goals(seconds))
         return Take(
@@ -281,20 +289,21 @@ class Bench:
         """
         assert self._tracker is not None, "enter the bench first"
         late = _LATE_S if self._camera.latency_s is None else self._camera.latency_s
-        now = tick = last = self._clock.now()
-        settled, sent = now + settle_s + late, self._safety.positions
+        now = tick = self._clock.now()
+        at_rest, sent = now + settle_s, self._safety.positions
         pictures: list[Picture] = []
         while len(pictures) < looks:
             now = self._clock.now()
-            if (picture := self._camera.poll(now)) is not None:
-                last = now
-                if picture.time_s > settled:
-                    pictures.append(picture)
-            if now - last > _PATIENCE_S:
-                raise EmoError("the camera gives no pictures any more: check its cable")
+            picture = self._camera.poll(now)
+            if picture is not None and picture.time_s > at_rest + late:
+                pictures.append(picture)
             if now >= tick:
                 sent = self._write(goal)
                 tick = max(tick + self._tick_s, now)
+                # On its way a healthy servo, too, is behind its goal: only at rest it is asked.
+                if not self._ask_how(now) and now >= at_rest:
+                    self._ask_where(now)
+                self._see_to_servos(now)
             self._clock.sleep_until(min(tick, max(self._camera.next_s(), now + _WAIT_S)))
         faces: list[NDArray[np.float32] | None] = []
         for picture in pictures:
@@ -302,26 +311,57 @@ class Bench:
             self._clock.sleep_until(self._clock.now() + _WAIT_S)
             self._write(goal)
             faces.append(None if screen is None else to_metric(screen)[0])
-        self._see_to_servos()
         return sent, faces
 
-    def _see_to_servos(self) -> None:
-        """One servo for each call is asked how it is.
+    def _ask_how(self, now_s: float) -> bool:
+        """The servo whose turn it is is asked how it is; False: none is due."""
+        if now_s < self._telemetry_due_s:
+            return False
+        count = len(self.description.motors)
+        self._telemetry_due_s = now_s + _TELEMETRY_S / count
+        self._asked = (self._asked + 1) % count
+        self._protector.telemetry(self._asked, self._bus.telemetry(self._asked))
+        return True
+
+    def _ask_where(self, now_s: float) -> None:
+        """The servo whose turn it is is asked where it is, if its bus can tell."""
+        if not self._bus.tells_position:
+            return
+        motor = self._located = (self._located + 1) % len(self.description.motors)
+        position = float(self._bus.read([motor])[motor])
+        self._protector.position(motor, float(self._safety.positions[motor]), position, now_s)
+
+    def _see_to_servos(self, now_s: float) -> None:
+        """Nothing is to be learned from a servo in trouble.
 
         Raises:
-            EmoError: it should rest, or some have no torque: nothing is to be learned from them.
+            EmoError: one should rest, or has no torque.
         """
-        names = self.description.names
-        self._asked = (self._asked + 1) % len(names)
-        self._protector.telemetry(self._asked, self._bus.telemetry(self._asked))
-        ill = self._protector.resting(self._clock.now())
+        ill = self._protector.resting(now_s)
         ill |= {int(n): "has no torque" for n in np.flatnonzero(~np.isfinite(self._sent))}
         if ill:
-            said = ", ".join(f"{names[motor]} ({why})" for motor, why in sorted(ill.items()))
-            raise EmoError(
-                f"robot '{self.description.name}': {said}: see to it, and give the same command "
-                "again: it goes on from here"
-            )
+            raise self._trouble(ill, ": it goes on from here")
+
+    def _see_to_heat(self) -> None:
+        """A motion ends for heat only, which would harm the servo.
+
+        One that is stuck, silent or without torque is what calibration has to find, and no reason
+        to learn nothing of the others.
+
+        Raises:
+            EmoError: the servo that was asked last is too hot.
+        """
+        degrees = self._protector.told(self._asked).temperature_c
+        if degrees >= self.description.protection.temperature_c[1]:
+            raise self._trouble({self._asked: f"{degrees:.0f} °C"})
+
+    def _trouble(self, ill: dict[int, str], more: str = "") -> EmoError:
+        names = self.description.names
+        said = ", ".join(f"{names[motor]} ({why})" for motor, why in sorted(ill.items()))
+        return EmoError(
+            f"robot '{self.description.name}': {said}: see to it, and give the same command "
+            f"again{more}"
+        )
 
     def _look(self, pictures: list[Picture], goal: Array) -> tuple[Array, Array]:
         """(F,) times and (F, 478, 2) metric faces; `goal` is sent on, as silence is a fault."""
