@@ -15,6 +15,7 @@ import pytest
 from sounds import speech_like
 
 from emo_core.face.alignment import canonical_face
+from emo_core.face.static_face import load_face, save_static_face
 from emo_core.paths import share_dir
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.servos import simulate
@@ -48,6 +49,18 @@ def test_result_has_what_the_page_says(emo, wav, tmp_path):
     assert report["frames"] == frames
     assert report["audio_s"] == pytest.approx(2.01, abs=1e-3)
     assert report["warnings"] == []
+
+
+def test_an_input_is_never_replaced(emo, wav, tmp_path):
+    speech = wav(speech_like(1.0), name="in.mp4")
+    sound = speech.read_bytes()
+    line = emo("animate", speech, "-o", speech).error_line
+    assert f"{speech} would be replaced by the result: give another name with -o" in line
+    assert speech.read_bytes() == sound
+    face = save_static_face(tmp_path, "face", canonical_face())
+    line = emo("animate", speech, "--face", face, "-o", face).error_line
+    assert f"{face} would be replaced by the result" in line
+    np.testing.assert_array_equal(load_face(face), canonical_face())
 
 
 def test_same_result_in_small_blocks(emo, wav, tmp_path, monkeypatch):

@@ -21,6 +21,17 @@ def test_output_is_checked_before_the_work(tmp_path):
         check_output(str(tmp_path / "b.npz"), (".npz",))
 
 
+def test_an_output_that_is_an_input_is_refused(tmp_path):
+    speech, link = tmp_path / "in.mp4", tmp_path / "link.mp4"
+    speech.write_bytes(b"sound")
+    link.symlink_to(speech)
+    for out in (speech, link, tmp_path / ".." / tmp_path.name / "in.mp4"):
+        with pytest.raises(EmoError, match=r"in\.mp4 would be replaced .*another name with -o"):
+            check_output(str(out), (".mp4",), str(speech), None)
+    for read in ("-", "http://127.0.0.1/in.mp4", "x" * 5000, str(tmp_path / "none.mp4"), None):
+        assert check_output(str(speech), (".mp4",), read) == speech
+
+
 @pytest.mark.parametrize("end", [RuntimeError, KeyboardInterrupt])
 def test_a_failure_leaves_the_old_result_and_no_rubbish(tmp_path, end):
     target = tmp_path / "a.npz"

@@ -74,6 +74,13 @@ def test_of_two_faces_one_is_followed_and_it_is_said(emo, faces, tmp_path):
     assert "several faces in view" in result.err
 
 
+def test_the_video_is_never_replaced(emo, faces):
+    film = faces["one"].read_bytes()
+    line = emo("track", faces["one"], "-o", faces["one"]).error_line
+    assert f"{faces['one']} would be replaced by the result: give another name with -o" in line
+    assert faces["one"].read_bytes() == film
+
+
 @pytest.mark.parametrize("suffix", ["npz", "mp4"])
 def test_no_face_is_one_line(emo, faces, tmp_path, suffix):
     out = tmp_path / f"out.{suffix}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
@@ -16,11 +17,15 @@ from emo_core.errors import EmoError
 SPOOL_BYTES = 16_000_000
 
 
-def check_output(path: str, suffixes: tuple[str, ...]) -> Path:
+def check_output(path: str, suffixes: tuple[str, ...], *read: str | None) -> Path:
     """The output path, if it can be written.
 
+    Args:
+        read: what the command reads, if it was named.
+
     Raises:
-        EmoError: another suffix, a missing folder, a folder in its place, no right to write.
+        EmoError: another suffix, a missing folder, a folder in its place, no right to write; or
+            what is read would be replaced.
     """
     target = Path(path)
     if target.suffix.lower() not in suffixes:
@@ -33,7 +38,31 @@ def check_output(path: str, suffixes: tuple[str, ...]) -> Path:
         raise EmoError(f"output folder does not exist: {folder}. Make it: mkdir -p '{folder}'")
     if not os.access(folder, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
         raise EmoError(f"no right to write {path}: choose another place with -o")
+    keep_inputs([target], read, "the result: give another name with -o")
     return target
+
+
+def keep_inputs(written: Iterable[Path], read: Iterable[str | Path | None], by: str) -> None:
+    """What a command reads is none of the files that it removes or writes.
+
+    Args:
+        read: paths, devices and addresses; None or empty: not named.
+        by: what would take its place, and what to do.
+
+    Raises:
+        EmoError: it is, under this name or another.
+    """
+    targets = list(written)
+    for source in filter(None, read):
+        if any(_same(source, target) for target in targets):
+            raise EmoError(f"{source} would be replaced by {by}")
+
+
+def _same(one: str | Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them is not there
+        return False
 
 
 class ArraySpool:

@@ -6,28 +6,32 @@ import argparse
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emo.cli import add_json, add_namespace, add_robot, mouth_gain
-from emo.options import LIPSYNC, MIMIC, GraphOptions
+from emo.cli._files import keep_inputs
+from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
 from emo_core.errors import EmoError
 from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
 from emo_core.rates import FPS
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 #: The camera that is used if none is named.
 CAMERA = GraphOptions().camera_device
 
-#: What a run leaves; what an earlier one left under these names goes.
-RESULTS = (
-    "commands.csv",
-    "lipsync/commands.csv",
-    "mimic/commands.csv",
-    "sent.csv",
-    "latency.csv",
-    "latency.json",
-    "robot.mp4",
-    "mimic.mp4",
-)
+#: What every run leaves beside its commands.
+_ALWAYS = ("sent.csv", "latency.csv", "latency.json", "robot.mp4")
+#: Pipeline -> what its run leaves; what an earlier one left under these names goes.
+RESULTS = {
+    LIPSYNC: ("commands.csv", *_ALWAYS),
+    MIMIC: ("commands.csv", *_ALWAYS, "mimic.mp4"),
+    BOTH: ("lipsync/commands.csv", "mimic/commands.csv", *_ALWAYS, "mimic.mp4"),
+}
+#: With --face: the resting face used.
+_FACE = "static_face.npz"
 
 
 def add_graph(parser: argparse.ArgumentParser, command: str) -> None:
@@ -87,12 +91,21 @@ def check(args: argparse.Namespace, pipeline: str) -> None:
     """What is wrong with the inputs or the servos' port shows before anything starts.
 
     Raises:
-        EmoError: it is.
+        EmoError: it is; or one of the inputs would be replaced by the results.
     """
+    from emo_core.face.static_face import KeptFace
+
+    read: list[str | Path | None] = []
+    written = list(RESULTS[pipeline])
     if pipeline != MIMIC:
         _check_speech(args)
+        read += [args.speech, args.face]
+        written += [_FACE] if args.face else []
     if pipeline != LIPSYNC:
         _check_camera(args)
+        read += [args.video, KeptFace(args.faces, args.person).path]
+    folder, by = Path(args.out), "the results: choose another folder with --out"
+    keep_inputs([folder / name for name in written], read, by)
     _check_robot(args.robot)
 
 
@@ -117,8 +130,11 @@ def _check_speech(args: argparse.Namespace) -> None:
 
 
 def _check_camera(args: argparse.Namespace) -> None:
+    from emo_core.face.static_face import KeptFace
+
     if args.person and not args.faces:
         raise EmoError(f"--person {args.person}: give the folder of faces, too, with --faces")
+    KeptFace(args.faces, args.person).load()
     if args.video:
         from emo_core.camera.video import Video
 
@@ -151,19 +167,27 @@ def _check_robot(name: str) -> None:
 def options(args: argparse.Namespace, pipeline: str) -> GraphOptions:
     """The graph that was asked for; its folder is rid of an earlier run's results.
 
+    The inputs are those that `check` let pass, but for the talker's face, which may take a while
+    to track: it is read here, before anything goes.
+
     Raises:
-        EmoError: the folder cannot be written to.
+        EmoError: no such face, or the folder cannot be written to.
     """
+    from emo_core.face.static_face import load_face
     from emo_core.robot.description import RobotDescription
     from emo_nodekit.records import unused
 
     folder = Path(args.out)
     chosen: dict[str, Any] = {}
+    face = None
+    if pipeline != MIMIC:
+        chosen |= _speech_options(args)
+        face = load_face(args.face) if args.face else None
     try:
-        for name in RESULTS:
+        for name in RESULTS[pipeline]:
             (folder / name).unlink(missing_ok=True)
-        if pipeline != MIMIC:
-            chosen |= _speech_options(args, folder)
+        if face is not None:
+            chosen["static_face"] = _static_face(face, folder)
     except OSError as error:
         raise EmoError(
             f"cannot write to {folder} ({error.strerror}): choose another folder with --out"
@@ -185,13 +209,12 @@ def options(args: argparse.Namespace, pipeline: str) -> GraphOptions:
     )
 
 
-def _speech_options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def _speech_options(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "source": "device" if args.mic else "file",
         "speech": "" if args.mic else str(Path(args.speech).resolve()),
         "device": args.device,
         "lookahead": args.lookahead or ("live" if args.mic else "full"),
-        "static_face": _static_face(args.face, folder) if args.face else "",
         "mouth_gain": args.mouth_gain,
     }
 
@@ -207,14 +230,12 @@ def _camera_options(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _static_face(face: str, folder: Path) -> str:
-    """A resting face as a file that every node can read without tracking."""
+def _static_face(face: NDArray[np.float32], folder: Path) -> str:
+    """A resting face, (478, 3) mm, as a file that every node can read without tracking."""
     import numpy as np
 
-    from emo_core.face.static_face import load_face
-
-    path = folder.resolve() / "static_face.npz"
-    np.savez(path, landmarks=load_face(face)[None].astype(np.float32), fps=float(FPS))
+    path = folder.resolve() / _FACE
+    np.savez(path, landmarks=face[None].astype(np.float32), fps=float(FPS))
     return str(path)
 
 

@@ -7,7 +7,9 @@ import contextlib
 import json
 import math
 import os
+import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,8 @@ STALL_S = 10.0
 REST_S = 4.0
 #: It stays at rest for this long before the graph is stopped, so that the film shows it.
 LINGER_S = 0.3
+#: So often is asked whether the live picture is served.
+SERVED_S = 0.1
 
 #: Pipeline -> what it listens to or looks at, as a name; what it waits for in vain.
 LIVE = {LIPSYNC: "microphone", MIMIC: "camera"}
@@ -156,19 +160,15 @@ def run_graph(
             with composed:  # ends it whatever happens: from here on servos may have torque
                 say(f"{what} -> robot {options.robot} ({how}), "
                     f"ROS_DOMAIN_ID={os.environ.get('ROS_DOMAIN_ID', '0')}")  # fmt: skip
-                if options.port:
-                    import webbrowser
-
-                    say(f"live picture: http://127.0.0.1:{options.port}/")
-                    webbrowser.open(f"http://127.0.0.1:{options.port}/")
                 started, over = time.monotonic(), False
-                while not (over or stop.is_set()):
-                    supervisor.watch(0.05)
-                    if composed.failed:
-                        raise EmoError("a node broke down (see above); run again with --debug")
-                    over = _over(monitor, started, set(recorded), supervisor.came_back_s)
-                    first = min(s.began or math.inf for s in monitor.streams.values())
-                    over = over or time.monotonic() - first > seconds
+                with _browser(options.port):
+                    while not (over or stop.is_set()):
+                        supervisor.watch(0.05)
+                        if composed.failed:
+                            raise EmoError("a node broke down (see above); run again with --debug")
+                        over = _over(monitor, started, set(recorded), supervisor.came_back_s)
+                        first = min(s.began or math.inf for s in monitor.streams.values())
+                        over = over or time.monotonic() - first > seconds
         finally:
             watcher.stop()
         for name, stream in monitor.streams.items():
@@ -176,6 +176,42 @@ def run_graph(
                 say(f"{UNSEEN[name]}: the face stayed at rest")
     stop.release()
     return not over
+
+
+@contextlib.contextmanager
+def _browser(port: int) -> Iterator[None]:
+    """Opens the live picture once it is served, if that is while the block lasts.
+
+    The view, a process of its own, takes seconds to start; a page that is refused stays refused.
+
+    Args:
+        port: 0: there is no picture.
+    """
+    from emo.bootstrap import say
+
+    ended, page = threading.Event(), f"http://127.0.0.1:{port}/"
+
+    def show() -> None:
+        import webbrowser
+
+        while not ended.wait(SERVED_S):
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+            except OSError:  # not yet
+                continue
+            if not ended.is_set():
+                with contextlib.suppress(OSError):  # no browser is no matter
+                    webbrowser.open(page)
+            return
+
+    if port:
+        say(f"live picture: {page}")
+        # Nobody waits for it: a browser may take its time.
+        threading.Thread(target=show, name="browser", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def _over(
@@ -280,7 +316,7 @@ def report(options: GraphOptions, figures: dict[str, dict[str, Any]], as_json: b
             f"{figure['frames']} frames, {figure['dropped']} dropped; {SENSES[name]} to motor "
             f"p50 {total['p50']} ms, p95 {total['p95']} ms, p99 {total['p99']} ms"
         )
-    for result in inputs.RESULTS:
+    for result in inputs.RESULTS[options.pipeline]:
         if (folder / result).exists():
             print(f"  {folder / result}")
     if options.record:

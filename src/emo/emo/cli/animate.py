@@ -145,7 +145,7 @@ class Speaker:
 def run(args: argparse.Namespace) -> int:
     """Animate; reports frames and speed."""
     start = time.monotonic()
-    target = check_output(args.out, (".npz", ".mp4"))
+    target = check_output(args.out, (".npz", ".mp4"), args.speech, args.face)
     from emo_core.audio.sources import open_audio
 
     with open_audio(args.speech) as recording:

@@ -60,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
     """Track and write; reports frames, faces found and speed."""
     if args.out is None and args.static is None:
         raise EmoError("nothing to write: give -o OUT.npz or OUT.mp4, or --static NAME")
-    target = None if args.out is None else check_output(args.out, (".npz", ".mp4"))
+    target = None
+    if args.out is not None:
+        target = check_output(args.out, (".npz", ".mp4"), args.video)
     from emo_core.face.presence import fill
     from emo_core.face.static_face import face_path, save_static_face
     from emo_core.face.stream import FaceStream, collect
