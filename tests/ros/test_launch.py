@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import runpy
 import sys
 import types
@@ -16,6 +17,7 @@ import yaml
 
 from emo.graph import build_graph
 from emo.options import GraphOptions
+from emo_core.bag import BagWriter, Topic
 from emo_nodekit import HOPELESS
 
 ROOT = Path(__file__).parents[2]
@@ -235,23 +237,51 @@ def test_what_only_looks_on_never_ends_the_launch(
         assert kinds == ({"LogInfo"} if executable in onlookers else {"Shutdown"})
 
 
-@pytest.mark.parametrize("drawn", [True, False])
-def test_a_replay_shows_only_a_robot_that_can_be_drawn(
-    launching: types.ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, drawn: bool
-) -> None:
+@pytest.fixture
+def plain(tmp_path: Path) -> str:
+    """A robot of which there is no picture, as most real ones."""
     content = yaml.safe_load((ROOT / "config" / "robots" / "sim.yaml").read_text())
     del content["simulator"]
     content["bus"] = {"kind": "ros", "port": "head"}
     (tmp_path / "plain.yaml").write_text(yaml.safe_dump(content))
-    robot = "sim" if drawn else str(tmp_path / "plain.yaml")
-    shown: list[GraphOptions] = []
-    monkeypatch.setattr("emo_core.bag.Bag", lambda path: None)
-    monkeypatch.setattr("emo.replay.recorded_options", lambda bag: GraphOptions(robot=robot))
-    monkeypatch.setattr("emo.replay.live", lambda bag, options, start: shown.append(options) or [])
-    *arguments, graph = launching.replay_description().args[0]
+    return str(tmp_path / "plain.yaml")
+
+
+@pytest.mark.parametrize("composed", ["true", "false"])
+@pytest.mark.parametrize("view", ["true", "false"])
+def test_a_robot_that_cannot_be_drawn_starts_at_once(
+    launching: types.ModuleType, plain: str, view: str, composed: str
+) -> None:
+    """Its sources and its recorder wait for nobody who listens to what only a view would."""
+    chosen = {"robot": plain, "source": "file", "record": "true", "view": view}
+    made = nodes(launching, "both", **chosen, composed=composed)
+    assert "robot_view" not in [node.kwargs["executable"] for node in made]
+    waiting = [each for each in made if "wait_for" in each.kwargs.get("parameters", [{}])[0]]
+    assert len(waiting) == (1 if composed == "true" else 3)
+    for node in waiting:
+        awaited = node.kwargs["parameters"][0]["wait_for"]
+        assert "motor_command" in awaited
+        assert not {"joint_states", "audio_played", "mimic/gaze"} & set(awaited)
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_a_replay_shows_only_a_robot_that_can_be_drawn(
+    launching: types.ModuleType, tmp_path: Path, plain: str, drawn: bool
+) -> None:
+    graph = json.dumps({"robot": "sim" if drawn else plain})
+    writer = BagWriter(tmp_path / "bag", {"graph": graph})
+    for topic in ("/audio", "/audio_played"):
+        writer.write(Topic(topic, "emo_interfaces/msg/AudioChunk"), 1, 1, 1, b"sound")
+    writer.close()
+    *arguments, replayed = launching.replay_description().args[0]
     values = {each.args[0]: each.kwargs["default_value"] for each in arguments}
-    graph.kwargs["function"]({**values, "bag": "a_bag"})
-    assert [options.view for options in shown] == [drawn]
+    made = replayed.kwargs["function"]({**values, "bag": str(tmp_path / "bag")})
+    executables = [node.kwargs["executable"] for node in made]
+    assert ("robot_view" in executables) == drawn
+    assert executables[-1] == "player"
+    parameters = made[-1].kwargs["parameters"][0]
+    assert parameters["topics"] == ["/audio", "/audio_played"][: 1 + drawn]
+    assert parameters["wait_for"] == [*parameters["topics"], "motor_command"]
 
 
 def test_every_topic_of_a_pipeline_is_waited_for_by_its_sources() -> None:

@@ -310,9 +310,9 @@ def test_what_cannot_be_replayed_is_one_line(speech: Bag, tmp_path: Path) -> Non
         replay.plan(speech, options, "image/compressed", "")
     with pytest.raises(EmoError, match="give OPTION=VALUE"):
         replay.changed(options, ["nonsense=1"])
-    with pytest.raises(EmoError, match="speaker=yes: yes is neither true nor false"):
-        replay.changed(options, ["speaker=yes"])
-    assert replay.changed(options, ["speaker=False"]).speaker is False
+    with pytest.raises(EmoError, match="predict=yes: yes is neither true nor false"):
+        replay.changed(options, ["predict=yes"])
+    assert replay.changed(options, ["predict=False"]).predict is False
     with pytest.raises(EmoError, match="lookahead=lve: give one of full, live"):
         replay.changed(options, ["lookahead=lve"])
     with pytest.raises(EmoError, match="much is no float"):

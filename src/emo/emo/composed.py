@@ -1,9 +1,10 @@
 """The whole graph in one process, but for what would hold the interpreter's lock (the view).
 
-    ros2 run emo composed --pipeline=both --source=file --speech=hello.wav
+    ros2 run emo composed --pipeline=both --source=file --speech=hello.wav --view=false
 
 takes every option of `emo.options.GraphOptions`. The launch files start the isolated processes
-beside it; `./emo lipsync`, `mimic` and `run` use `Composed` and a supervisor for them.
+beside it, for which its sources wait; `./emo lipsync`, `mimic` and `run` use `Composed` and a
+supervisor for them.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Union
 from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
 from emo_core.face.static_face import KeptFace
 from emo_core.lipsync import VARIANTS
+from emo_core.robot.description import RobotDescription
 
 #: A ROS parameter's value.
 Value = Union[bool, int, float, str, "list[str]"]
@@ -106,8 +107,14 @@ TOPICS = {
 def build_graph(options: GraphOptions) -> list[Process]:
     """The graph of one pipeline or both, sinks first.
 
-    Any order works: the sources wait until every topic of the pipelines has its listener.
+    Any order works: the sources wait until every topic of the pipelines has its listener. So there
+    is a view only of a robot that can be drawn: one that ended at once would be waited for.
+
+    Raises:
+        EmoError: the robot that is to be viewed is missing, or its file makes no sense.
     """
+    if options.view and RobotDescription.load(options.robot).simulator is None:
+        options = replace(options, view=False)
     graph = _robot(options)
     if LIPSYNC in options.pipelines:
         graph += _lipsync(options)

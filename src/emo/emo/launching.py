@@ -100,7 +100,8 @@ def replay_description() -> LaunchDescription:
     arguments = {
         "bag": "the recording's folder",
         "from": "the topic to feed, say lipsync/landmarks; empty: each pipeline's first",
-        "robot": "a name in config/robots, or a YAML file; empty: the recorded one",
+        "robot": "a name in config/robots, or a YAML file; empty: the recorded name, as this "
+        "machine has it",
         "view": "render the simulated robot's camera image: true or false",
         "out": helps["out"],
     }
@@ -120,18 +121,15 @@ def _replayed(names: list[str], context: LaunchContext) -> list[Any]:
     """The graph for a recording."""
     from emo import replay
     from emo_core.bag import Bag
-    from emo_core.robot.description import RobotDescription
 
     chosen = {name: LaunchConfiguration(name).perform(context) for name in names}
     bag = Bag(chosen["bag"])
     options = replay.recorded_options(bag)
-    robot = chosen["robot"] or options.robot
     options = replace(
         options,
-        robot=robot,
-        view=chosen["view"] == "true" and RobotDescription.load(robot).simulator is not None,
+        robot=chosen["robot"] or options.robot,
+        view=chosen["view"] == "true",
         out=chosen["out"],
-        port=0,
     )
     return [_node(process) for process in replay.live(bag, options, chosen["from"])]
 

@@ -36,6 +36,11 @@ READERS: dict[str, dict[str, str]] = {
         "mimic/robot_landmarks": "inverse_model",
     },
 }
+#: Options of the graph that can be other than recorded: where the recording is, and what its nodes
+#: make of it. All others are of what a replay does without: devices, files, pages, a recorder.
+SETTINGS = (
+    "lookahead", "mouth_gain", "static_face", "predict", "faces", "person", "robot", "namespace",
+)  # fmt: skip
 #: What a pipeline ends in.
 COMMANDS = {pipeline: f"{pipeline}/motor_command" for pipeline in READERS}
 #: Its human landmarks, as they come to the robot.
@@ -107,24 +112,26 @@ def changed(options: GraphOptions, settings: Iterable[str]) -> GraphOptions:
     """The options with some of them set, each as `name=value`.
 
     Raises:
-        EmoError: no such option, or not such a value.
+        EmoError: an option that changes nothing, or not such a value.
     """
-    types = {option.name: type(option.default) for option in fields(GraphOptions)}
-    choices = {option.name: option.metadata.get("choices") for option in fields(GraphOptions)}
+    known = {option.name: option for option in fields(GraphOptions) if option.name in SETTINGS}
+    types = {name: type(option.default) for name, option in known.items()}
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if name not in types or not equals:
-            raise EmoError(f"--with {setting}: give OPTION=VALUE, OPTION one of {', '.join(types)}")
+            raise EmoError(
+                f"--with {setting}: give OPTION=VALUE, OPTION one of {', '.join(SETTINGS)}"
+            )
         try:
             values[name] = _truth(text) if types[name] is bool else types[name](text)
         except ValueError:
             raise EmoError(f"--with {setting}: {text} is no {types[name].__name__}") from None
         except KeyError:
             raise EmoError(f"--with {setting}: {text} is neither true nor false") from None
-        known = choices[name]
-        if known and text not in known:
-            raise EmoError(f"--with {setting}: give one of {', '.join(known)}")
+        choices = known[name].metadata.get("choices")
+        if choices and text not in choices:
+            raise EmoError(f"--with {setting}: give one of {', '.join(choices)}")
     return replace(options, **values)
 
 
@@ -142,10 +149,10 @@ def plan(bag: Bag, options: GraphOptions, start: str, out: str) -> Plan:
     Raises:
         EmoError: the recording does not hold what is to be fed.
     """
+    # The camera stays as recorded: who was on film is not greeted now, either.
     options = replace(
-        options, out=out, record=False, view=False, port=0, use_sim_time=False, source="topic",
-        camera="topic",
-    )  # fmt: skip
+        options, out=out, record=False, view=False, port=0, use_sim_time=False, source="topic"
+    )
     place = f"/{options.namespace.strip('/')}/" if options.namespace.strip("/") else "/"
     held = {name.removeprefix(place) for name in bag.log_ns}
     fed: dict[str, str] = {}
@@ -187,9 +194,8 @@ def live(bag: Bag, options: GraphOptions, start: str) -> list[Process]:
         if entry.executable in _ROBOT or any(_same(entry, node) for node in chosen.nodes):
             if entry.executable == "robot_view" and is_heard:
                 entry = replace(entry, remappings=())
+                played.append(heard)
             graph.append(entry)
-    if options.view and is_heard:
-        played.append(heard)
     player = Process(
         package="emo_recorder",
         executable="player",

@@ -139,19 +139,17 @@ def _live(bag: Bag, args: argparse.Namespace) -> int:
     from emo import replay
     from emo.cli import _live as graph_runner
     from emo.ros_setup import enter_ros
-    from emo_core.robot.description import RobotDescription
 
     if args.rate or args.against:
         raise EmoError("--live is in real time, and compares nothing: leave --rate, --against out")
     out = Path(args.out or "out/replay").resolve()
     options = replay.changed(replay.recorded_options(bag), args.settings)
-    view = RobotDescription.load(options.robot).simulator is not None
-    options = replace(options, out=str(out), view=view)
+    options = replace(options, out=str(out), view=True)
     chosen = replay.plan(bag, options, args.start, str(out))
     graph = replay.live(bag, options, args.start)
     enter_ros(checkout(), Path(sys.prefix))
     replay.check_types(bag, [chosen.name(topic) for topic in chosen.fed.values()])
-    shown = replace(chosen.options, view=view)
+    shown = replace(chosen.options, camera="topic")  # of whose film no end is known here
     seconds = _length(bag, chosen) + _REST_S
     with results_folder(out), graph_runner.alone(shown.namespace):
         _make_room(out, chosen, bag.path)
