@@ -20,7 +20,9 @@ import pytest
 
 from emo.bench import dashboard, growth, live, plots, report
 from emo.bench.usage import Sample, Usage, family
-from emo.options import LIPSYNC
+from emo.cli import bench
+from emo.options import BOTH, LIPSYNC, MIMIC
+from emo.ros_domain import CHOICES
 from emo_core.errors import EmoError
 from emo_core.evaluation import speed
 from emo_core.evaluation.skew import Skew
@@ -151,18 +153,53 @@ def test_the_dashboards_ways_take_turns(monkeypatch, tmp_path):
         return {"pipelines": {"lipsync": figures}, "commands_s": (1.0, 2.0)}
 
     monkeypatch.setenv("ROS_DOMAIN_ID", "77")
+    monkeypatch.setattr(dashboard, "BROWSER", "chromium")
     monkeypatch.setattr(dashboard, "run", run)
     monkeypatch.setattr(dashboard, "_page", page)
     monkeypatch.setattr(dashboard, "_browser", lambda _, draws: beside(f"{draws=}", Usage(0)))
-    figures = dashboard.measure(tmp_path, tmp_path, tmp_path, 2)
+    first, figures = dashboard.measure(tmp_path, tmp_path, tmp_path, 2)
     turn = ["graph", "page", "graph"]
     turn += ["page", "draws=False", "graph", "page", "draws=True", "graph"]
     assert began == turn + turn
+    assert (first["rounds"], figures["rounds"]) == (1, 2)
+    assert first["ways"][dashboard.WITHOUT]["p95_ms"] == {"lipsync": [10.0]}
     assert figures["ways"][dashboard.WITHOUT]["p95_ms"] == {"lipsync": [10.0, 20.0]}
     assert figures["ways"][dashboard.SEEN]["dropped"] == 2
     seen = figures["ratios"][dashboard.SEEN]["lipsync"]
     assert seen == pytest.approx({"median": 1.07, "least": 1.04, "most": 1.1})
     assert [len(each["browser_cores"]) for each in figures["ways"].values()] == [0, 0, 2, 2]
+
+
+@pytest.mark.parametrize("chosen", ["ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE"])
+def test_without_a_browser_its_way_is_left_out(monkeypatch, tmp_path, chosen):
+    def turn(way: str, figures: dict[str, Any], *rest: Any) -> None:
+        assert rest[-1]["ROS_DOMAIN_ID"] == "0"  # ROS's own: the page finds the graph
+        figures["p95_ms"].setdefault("lipsync", []).append(8.0)
+
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    monkeypatch.setenv(chosen, "1")
+    monkeypatch.setattr(dashboard, "BROWSER", None)
+    monkeypatch.setattr(dashboard, "_turn", turn)
+    (figures,) = dashboard.measure(tmp_path, tmp_path, tmp_path, 1)
+    assert tuple(figures["ways"]) == dashboard.WAYS[:-1]
+    told = {"machine": report.machine(), "seconds": 6.0, "dashboard": figures}
+    assert "a browser here draws it (no Chromium" in report.markdown(told)
+    assert plots.plot(told, tmp_path)
+
+
+@pytest.mark.parametrize("chosen", CHOICES)
+def test_robots_are_apart_whatever_the_shell_chose(monkeypatch, tmp_path, chosen):
+    def run(*arguments: Any, environment: Mapping[str, str]) -> dict[str, Any]:
+        assert not environment.keys() & set(CHOICES)  # each graph takes a domain of its own
+        assert environment["HOME"] == "/home/anna"
+        figures = {"end_to_end_ms": {"p95": 8.0}, "dropped": 1}
+        return {"pipelines": {"mimic": figures}, "cores": {"emo": 0.5}, "memory_mb": {"emo": 9.0}}
+
+    monkeypatch.setenv(chosen, "1")
+    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setattr(growth, "run", run)
+    one, two = growth.with_robots((1, 2), tmp_path, tmp_path, tmp_path)
+    assert (one["cores"], two["cores"], two["dropped"]) == (0.5, 1.0, 2)
 
 
 def test_who_is_beside_the_graph_is_waited_for_and_ended():
@@ -257,6 +294,72 @@ def test_wrong_calls_are_one_line(emo, tmp_path):
     missing = tmp_path / "none.wav"
     line = emo("bench", "--speech", missing, "--quick", "--out", tmp_path / "out").error_line
     assert "none.wav" in line
+
+
+@pytest.fixture
+def parts(monkeypatch, tmp_path) -> dict[str, Any]:
+    """What the parts of a bench in `tmp_path` do, by name, instead of measuring."""
+    result = {
+        "pipelines": {"lipsync": FIGURES}, "startup_s": 2.0, "cores": {"emo": 0.25},
+        "memory_mb": {"emo": 142.7}, "memory": [(0.0, {"emo": 50.0})], "load": [(0.0, 0.5)],
+    }  # fmt: skip
+    does: dict[str, Any] = {LIPSYNC: result, MIMIC: result, BOTH: result, "costs": [], "robots": []}
+
+    def do(name: str) -> Any:
+        if isinstance(does[name], BaseException):
+            raise does[name]
+        return does[name]
+
+    monkeypatch.setattr(dashboard, "BROWSER", None)
+    monkeypatch.setattr(bench, "_inputs", lambda *_: (HELLO, tmp_path / "a", tmp_path / "b"))
+    monkeypatch.setattr(bench, "ensure", lambda *_: None)
+    monkeypatch.setattr(live, "run", lambda pipeline, *_: do(pipeline))
+    monkeypatch.setattr(speed, "measure", lambda *_: do("costs"))
+    monkeypatch.setattr(speed, "growth_with_motors", lambda _: [{"motors": 11}])
+    monkeypatch.setattr(growth, "with_length", lambda *_: [{"recording_s": 4}])
+    monkeypatch.setattr(growth, "with_robots", lambda *_: do("robots"))
+    monkeypatch.setattr(dashboard, "measure", lambda *_: iter([]))
+    return does
+
+
+def test_a_part_that_fails_takes_nothing_of_the_others(emo, parts, tmp_path):
+    parts["mimic"] = EmoError("emo mimic failed: no face")
+    parts["robots"] = EmoError("emo run failed: another emo runs")
+    parts["costs"] = [speed.Cost("log-mel", "as a stream", True, 0.5)]
+    done = emo("bench", "--out", tmp_path)
+    assert done.status == 1
+    assert done.err.index("left out: the dashboard") < done.err.index("bench: lipsync, composed")
+    assert "emo: bench: live failed: emo mimic failed: no face\n" in done.err
+    kept = json.loads((tmp_path / "report.json").read_text())
+    assert kept["failed"] == {
+        "live": "emo mimic failed: no face",
+        "growth": "emo run failed: another emo runs",
+    }
+    assert list(kept["runs"]) == ["lipsync, composed"]
+    assert (kept["motors"], kept["length"]) == ([{"motors": 11}], [{"recording_s": 4}])
+    text = (tmp_path / "report.md").read_text()
+    assert "**growth failed: emo run failed: another emo runs**" in text
+    assert "| log-mel | **as a stream** | 0.5 |" in text and "## With motors" in text
+    assert text in done.out
+
+
+def test_an_interrupt_keeps_what_was_measured(emo, parts, tmp_path):
+    parts["costs"] = KeyboardInterrupt()
+    done = emo("bench", "--out", tmp_path)
+    assert done.status == 130
+    assert f"what was measured so far: {tmp_path / 'report.md'}" in done.err
+    assert len(json.loads((tmp_path / "report.json").read_text())["runs"]) == 6
+    assert "## Live" in (tmp_path / "report.md").read_text()
+    assert (tmp_path / "latency.png").stat().st_size > 5000
+
+
+def test_where_nothing_was_measured_an_older_report_stays(emo, parts, tmp_path):
+    (tmp_path / "report.json").write_text("older")
+    parts["lipsync"] = EmoError("emo lipsync failed: no ROS")
+    done = emo("bench", "--only", "live", "--out", tmp_path)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.endswith("emo: bench: live failed: emo lipsync failed: no ROS\n")
+    assert (tmp_path / "report.json").read_text() == "older"
 
 
 @pytest.mark.ros

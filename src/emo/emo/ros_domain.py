@@ -8,12 +8,37 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from emo_core.errors import EmoError
 from emo_core.locks import is_held
 
 #: Domains emo takes for itself. ROS's own default is 0; above 101 Linux's ephemeral ports begin.
 DOMAINS = range(60, 100)
+#: Variables by which an operator says who hears whom: where one is set, all are his.
+CHOICES = ("ROS_DOMAIN_ID", "ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE")
+#: The last domain that has ports.
+LAST_DOMAIN = 232
 
 _held: dict[int, int] = {}  # domain: its open lock, for as long as the process lives
+
+
+def chosen_domain(environment: Mapping[str, str]) -> int | None:
+    """The ROS domain that the operator chose; None where there is no choice.
+
+    Raises:
+        EmoError: ROS_DOMAIN_ID is no domain.
+    """
+    text = environment.get("ROS_DOMAIN_ID")
+    if not text:
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= LAST_DOMAIN:
+        raise EmoError(
+            f"ROS_DOMAIN_ID is '{text}': give a whole number from 0 to {LAST_DOMAIN}, or unset it"
+        )
+    return number
 
 
 def domain_environment(environment: Mapping[str, str], distro: str | None) -> dict[str, str]:
@@ -25,9 +50,12 @@ def domain_environment(environment: Mapping[str, str], distro: str | None) -> di
     Args:
         environment: what the process has so far.
         distro: the sourced ROS 2's name, or None for the wheels (Jazzy).
+
+    Raises:
+        EmoError: ROS_DOMAIN_ID is no domain.
     """
-    chosen = ("ROS_DOMAIN_ID", "ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE")
-    if any(environment.get(name) for name in chosen):
+    chosen_domain(environment)
+    if any(environment.get(name) for name in CHOICES):
         return {}
     domain = _claim()
     return {

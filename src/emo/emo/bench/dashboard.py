@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import re
 import shutil
@@ -34,6 +35,7 @@ BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
     None,
 )
+NO_BROWSER = "no Chromium that could look at the dashboard: sudo apt install chromium"
 #: Reads what a browser on another computer is sent.
 FAR_BROWSER = [sys.executable, "-m", "emo.bench.far_browser"]
 #: Processes are looked at so often: rarely, for the looking costs, too.
@@ -48,7 +50,7 @@ def browser_command(profile: Path) -> list[str]:
         EmoError: there is none.
     """
     if BROWSER is None:
-        raise EmoError("no Chromium that could look at the dashboard: sudo apt install chromium")
+        raise EmoError(NO_BROWSER)
     return [
         BROWSER, "--headless=new", "--no-sandbox", "--use-angle=swiftshader",
         "--enable-unsafe-swiftshader", f"--user-data-dir={profile}", "--window-size=1500,1000",
@@ -81,34 +83,40 @@ class _Beside:
 
 def measure(
     speech: Path, video: Path, folder: Path, rounds: int, processes: bool = False
-) -> dict[str, Any]:
-    """Both pipelines, `rounds` times in each of `WAYS`, in turns.
+) -> Iterator[dict[str, Any]]:
+    """Both pipelines, `rounds` times in each of `WAYS`, in turns; after each round, what is known.
 
     An operator's browser draws on another computer: `AFAR` reads what such a one is sent. `SEEN`
-    has it drawn with this machine's processor, at the lowest priority.
+    has it drawn with this machine's processor, at the lowest priority; it is left out where there
+    is no browser.
 
-    Returns:
-        `rounds`; `ways`: way -> `p95_ms`: pipeline -> figure of each round, `dropped`: frames in
-        all, `dashboard_cores`, `browser_cores`: kept busy in each round; `ratios`: way ->
+    Yields:
+        `rounds` so far; `ways`: way -> `p95_ms`: pipeline -> figure of each round, `dropped`:
+        frames in all, `dashboard_cores`, `browser_cores`: kept busy in each round; `ratios`: way ->
         pipeline -> `median`, `least`, `most` of p95 over the same round's without it.
 
     Raises:
-        EmoError: a graph or the dashboard failed, or there is no browser.
+        EmoError: a graph or the dashboard failed.
     """
     domain = domain_environment(os.environ, sourced_distro(Path(sys.prefix)))
     environment = {**os.environ, **domain}
+    # The page is there before any graph: it must be told where that will be.
+    environment["ROS_DOMAIN_ID"] = environment.get("ROS_DOMAIN_ID") or "0"
     ways: dict[str, Any] = {
         way: {"p95_ms": {}, "dropped": 0, "dashboard_cores": [], "browser_cores": []}
         for way in WAYS
+        if way != SEEN or BROWSER is not None
     }
-    for _ in range(rounds):
+    for number in range(rounds):
         for way, figures in ways.items():
             _turn(way, figures, speech, video, folder / "dashboard", processes, environment)
-    before = ways[WITHOUT]["p95_ms"]
-    return {"rounds": rounds, "ways": ways, "ratios": {
-        way: {name: _spread(values, before[name]) for name, values in ways[way]["p95_ms"].items()}
-        for way in WAYS[1:]
-    }}  # fmt: skip
+        before = ways[WITHOUT]["p95_ms"]
+        ratios = {
+            way: {name: _spread(p95_ms, before[name]) for name, p95_ms in each["p95_ms"].items()}
+            for way, each in ways.items()
+            if way != WITHOUT
+        }
+        yield copy.deepcopy({"rounds": number + 1, "ways": ways, "ratios": ratios})
 
 
 def _spread(values: list[float], without: list[float]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy as np
 from emo.bench.live import EMO, run, write_speech
 from emo.bench.usage import Usage
 from emo.options import BOTH
+from emo.ros_domain import CHOICES
 from emo_core.errors import EmoError
 from emo_core.evaluation.skew import skew_of_film
 
@@ -45,12 +47,18 @@ def with_length(speech: Path, lengths_s: Sequence[float], folder: Path) -> list[
 def with_robots(
     counts: Sequence[int], speech: Path, video: Path, folder: Path
 ) -> list[dict[str, Any]]:
-    """Both pipelines of several robots at once, each in a ROS domain of its own."""
+    """Both pipelines of several robots at once, each in a ROS domain of its own.
+
+    So it is whatever domain this shell chose, in which only one could run.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in CHOICES}
     rows = []
     for count in counts:
         with ThreadPoolExecutor(count) as pool:
             tasks = [
-                pool.submit(run, BOTH, speech, video, folder / f"robots{count}_{i}")
+                pool.submit(
+                    run, BOTH, speech, video, folder / f"robots{count}_{i}", environment=environment
+                )
                 for i in range(count)
             ]
             results = [task.result() for task in tasks]

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from emo.bench.dashboard import NO_BROWSER, SEEN
 from emo_core import __version__
 
 
@@ -35,6 +36,8 @@ def markdown(report: dict[str, Any]) -> str:
     if where["load_before"] > 0.3:
         lines += [f"**The machine was busy before (load {where['load_before']}): latencies are "
                   "those of a loaded machine.**", ""]  # fmt: skip
+    for part, reason in report.get("failed", {}).items():
+        lines += [f"**{part} failed: {reason}**", ""]
     if report.get("runs"):
         lines += _runs(report["runs"], report["seconds"])
     if report.get("costs"):
@@ -132,6 +135,8 @@ def _dashboard(figures: dict[str, Any], seconds: float) -> list[str]:
                            for key in ("dashboard_cores", "browser_cores"))))  # fmt: skip
     lines += table(("dashboard", "pipeline", "p95 ms", "p95 over the same round's without it",
                     "dropped", "dashboard, % of a core", "browser, % of a core"), rows)  # fmt: skip
+    if SEEN not in figures["ways"]:
+        lines += ["", f"Left out: {SEEN} ({NO_BROWSER})."]
     return [*lines, "", "Medians of the rounds (and their range). Who looks runs on this machine, "
             "at the lowest priority; from elsewhere means that nothing is drawn here.", "",
             "![dashboard](dashboard.png)", ""]  # fmt: skip

@@ -14,11 +14,12 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from emo.cli import add_json, ensure
+from emo.cli import EXIT_ERROR, add_json, ensure
 from emo_core.errors import EmoError
 
 PARTS = ("live", "costs", "growth", "dashboard")
@@ -60,29 +61,60 @@ def run(args: argparse.Namespace) -> int:
         raise EmoError("processes are watched through Linux's /proc: run emo bench on Linux")
     if not (args.seconds if args.hours is None else args.hours) > 0:
         raise EmoError("give a time above 0 with --seconds or --hours")
+    from emo.bench import dashboard
     from emo.bench import report as pages
-    from emo.bench.plots import plot
+    from emo.bootstrap import SetupError
 
     folder = Path(args.out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EmoError(f"cannot write to {folder} ({error.strerror}): choose --out") from None
-    report: dict[str, Any] = {"machine": pages.machine()}
+    parts = [part for part in PARTS if part in (args.only or PARTS)]
+    if args.hours:
+        parts = ["hours"]
+    seconds = 3600.0 * args.hours if args.hours else 6.0 if args.quick else args.seconds
+    if "dashboard" in parts and dashboard.BROWSER is None:
+        _say(f"left out: the dashboard {dashboard.SEEN} ({dashboard.NO_BROWSER})")
+    report: dict[str, Any] = {"machine": pages.machine(), "seconds": seconds}
+    paths: list[Path] = []
     with tempfile.TemporaryDirectory(dir=folder, prefix="inputs-") as inputs:
-        report |= _hours(args, folder, Path(inputs)) if args.hours else (
-            _parts(args, folder, Path(inputs)))  # fmt: skip
-    plots = plot(report, folder)
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    text = pages.markdown(report)
-    (folder / "report.md").write_text(text, encoding="utf-8")
+        films = _inputs(args, seconds, Path(inputs))
+        for part in parts:
+            try:
+                for _ in _measured(part, args, folder, films, report):
+                    paths = _write(report, folder)  # whatever becomes of the next
+            except (EmoError, SetupError) as error:
+                report.setdefault("failed", {})[part] = str(error)
+                _say(f"{part} failed: {error}")
+                if paths:  # else an older report stays
+                    paths = _write(report, folder)
+            except KeyboardInterrupt:
+                if paths:
+                    _say(f"what was measured so far: {paths[0]}")
+                raise
+    if not paths:
+        return EXIT_ERROR
     if args.json:
         print(json.dumps(report, indent=2))
-        return 0
-    print(text)
-    for path in (folder / "report.md", folder / "report.json", *plots):
-        print(f"  {path}")
-    return 0
+    else:
+        print(pages.markdown(report))
+        for path in paths:
+            print(f"  {path}")
+    return EXIT_ERROR if "failed" in report else 0
+
+
+def _write(report: dict[str, Any], folder: Path) -> list[Path]:
+    from emo.bench import report as pages
+    from emo.bench.plots import plot
+
+    texts = {
+        folder / "report.md": pages.markdown(report),
+        folder / "report.json": json.dumps(report, indent=2) + "\n",
+    }
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    return [*texts, *plot(report, folder)]
 
 
 def _say(text: str) -> None:
@@ -100,56 +132,57 @@ def _inputs(args: argparse.Namespace, seconds: float, folder: Path) -> tuple[Pat
     return given, speech, video
 
 
-def _parts(args: argparse.Namespace, folder: Path, inputs: Path) -> dict[str, Any]:
+def _measured(
+    part: str,
+    args: argparse.Namespace,
+    folder: Path,
+    films: tuple[Path, Path, Path],
+    report: dict[str, Any],
+) -> Iterator[None]:
+    """Measures a part with what `_inputs` made; yields whenever there is more in the report."""
     from emo.bench import dashboard, growth, live
     from emo.options import BOTH, LIPSYNC, MIMIC
     from emo_core.audio.sources import load_audio
     from emo_core.evaluation import speed
 
-    parts = args.only or PARTS
-    seconds = 6.0 if args.quick else args.seconds
-    given, speech, video = _inputs(args, seconds, inputs)
-    report: dict[str, Any] = {"seconds": seconds}
-    if "live" in parts:
-        report["runs"] = {}
+    given, speech, video = films
+    if part == "live":
         for processes in (False, True):
             for pipeline in (LIPSYNC, MIMIC, BOTH):
                 name = f"{pipeline}, {'processes' if processes else 'composed'}"
                 _say(name)
                 out = folder / name.replace(", ", "_")
-                report["runs"][name] = live.run(pipeline, speech, video, out, processes)
-    if "costs" in parts:
+                result = live.run(pipeline, speech, video, out, processes)
+                report.setdefault("runs", {})[name] = result
+                yield
+    elif part == "costs":
         _say("what a frame costs")
         costs = speed.measure(load_audio(given), args.quick)
         report["costs"] = [asdict(cost) for cost in costs]
-    if "growth" in parts:
+        yield
+    elif part == "growth":
         _say("how cost grows")
         report["motors"] = speed.growth_with_motors(args.quick)
+        yield
         lengths = (4, 16) if args.quick else (15, 60, 240)
-        report["length"] = growth.with_length(given, lengths, inputs)
+        report["length"] = growth.with_length(given, lengths, speech.parent)
+        yield
         if not args.quick:
             report["robots"] = growth.with_robots((1, 2), speech, video, folder)
-    if "dashboard" in parts:
+            yield
+    elif part == "dashboard":
         _say("what the dashboard costs")
         ensure("dashboard", "./emo bench --only dashboard")
         rounds = 2 if args.quick else DASHBOARD_ROUNDS
-        report["dashboard"] = dashboard.measure(speech, video, folder, rounds, args.processes)
-    return report
-
-
-def _hours(args: argparse.Namespace, folder: Path, inputs: Path) -> dict[str, Any]:
-    from emo.bench import growth, live
-    from emo.options import BOTH
-
-    seconds = 3600.0 * args.hours
-    _, speech, video = _inputs(args, seconds, inputs)
-    name = f"{BOTH}, {'processes' if args.processes else 'composed'}"
-    _say(f"{name}: {args.hours:g} h")
-    result = live.run(
-        BOTH, speech, video, folder / "hours", args.processes, min(10.0, seconds / 60)
-    )
-    return {
-        "seconds": seconds,
-        "runs": {name: result},
-        "hours": growth.with_hours(result, folder / "hours" / "robot.mp4"),
-    }
+        for figures in dashboard.measure(speech, video, folder, rounds, args.processes):
+            report["dashboard"] = figures
+            yield
+    else:
+        name = f"{BOTH}, {'processes' if args.processes else 'composed'}"
+        _say(f"{name}: {args.hours:g} h")
+        period_s = min(10.0, report["seconds"] / 60)
+        result = live.run(BOTH, speech, video, folder / "hours", args.processes, period_s)
+        report["runs"] = {name: result}
+        yield
+        report["hours"] = growth.with_hours(result, folder / "hours" / "robot.mp4")
+        yield
