@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,3 +135,15 @@ def test_usage_is_that_of_this_process() -> None:
     assert said["process"].endswith(f":{os.getpid()}")
     assert 10 < float(said["memory_mb"]) < 100_000
     assert float(said["cpu_percent"]) >= 0.0
+
+
+def test_where_there_is_no_proc_memory_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("emo_nodekit.usage._STATM", tmp_path / "none")
+    said = Usage()()
+    assert said.keys() == {"process", "cpu_percent"}
+    board = Board()
+    board.diagnostics(report("camera", **said), now_s=1.0)
+    first, *_ = top.page(board, 1.0, 60, 160, colours=False)
+    assert first.endswith("% of a core, - MB")

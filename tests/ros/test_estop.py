@@ -452,6 +452,19 @@ def test_servos_whose_drivers_were_killed_are_let_go(rig: Rig, shell: Callable[.
 
 
 @pytest.mark.parametrize("rig", ["lx"], indirect=True)
+def test_a_shell_whose_domain_is_none_stops_the_others_all_the_same(
+    rig: Rig, shell: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_with_torque(rig)
+    monkeypatch.setenv("ROS_DOMAIN_ID", "abc")
+    assert "ROS_DOMAIN_ID is 'abc'" in shell().error_line
+    assert not rig.torque().any()
+    assert stop._environment(60)["ROS_DOMAIN_ID"] == "60"  # what runs there is found
+    assert "ROS_DOMAIN_ID is 'abc'" in shell("--release").error_line
+    assert not marks()
+
+
+@pytest.mark.parametrize("rig", ["lx"], indirect=True)
 def test_a_robot_that_nobody_is_known_to_drive_is_let_go_by_name(
     rig: Rig, shell: Callable[..., Any]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import re
@@ -14,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from emo import ros_domain, ros_setup
+from emo import attach, ros_domain, ros_setup
 from emo.bootstrap import SetupError
 from emo_core.errors import EmoError
+from emo_core.robot.description import RobotDescription
+from emo_motor_drivers.claim import Claim
+from emo_motor_drivers.claimed import Owner
 
 ROOT = Path(__file__).parents[2]
 ROS_VARIABLES = (
@@ -355,6 +359,53 @@ def test_two_instances_have_a_domain_each() -> None:
 
 def test_one_process_keeps_its_domain() -> None:
     assert ros_domain.domain_environment({}, None) == ros_domain.domain_environment({}, None)
+
+
+def test_a_graph_is_joined_whoever_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ros_setup, "enter_ros", lambda *_: None)
+    robot = RobotDescription.load("sim")
+
+    def join(namespace: str = "", **shell: str) -> tuple[int, bool]:
+        """The domain, and whether it is looked for on this machine only."""
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "environ", {**os.environ, **shell})
+            number = attach.join_graph(namespace)
+            assert os.environ["ROS_DOMAIN_ID"] == str(number)
+            return number, "ROS_AUTOMATIC_DISCOVERY_RANGE" in os.environ
+
+    with pytest.raises(EmoError, match="no emo runs"):
+        join()
+    launched = Claim(robot, Owner(0, "/left"))  # all that is there of `ros2 launch`
+    assert join() == join("left") == join("right") == (0, False)
+    own = Claim(robot, Owner(60, "/right"))
+    with ros_domain.graph_lock("60", "right").open("a") as file:  # as `./emo` has it
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(EmoError, match="in ROS domains 0, 60: say which"):
+            join()
+        assert (join("left"), join("right")) == ((0, False), (60, True))
+        assert join("left", ROS_DOMAIN_ID="7") == (7, False)
+        launched.release()
+        assert join() == (60, True)
+    own.release()
+    offline = Claim(robot, Owner(-1))  # who drives a robot without ROS
+    with pytest.raises(EmoError, match="no emo runs"):
+        join()
+    offline.release()
+    with pytest.raises(EmoError, match="ROS_DOMAIN_ID is 'abc'"):
+        join(ROS_DOMAIN_ID="abc")
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "233", "60.5"])
+def test_what_is_no_domain_is_named(text: str) -> None:
+    said = f"ROS_DOMAIN_ID is '{text}': give a whole number from 0 to 232"
+    for look in (
+        ros_domain.chosen_domain,
+        lambda shell: ros_domain.domain_environment(shell, None),
+    ):
+        with pytest.raises(EmoError, match=re.escape(said)):
+            look({"ROS_DOMAIN_ID": text})
+    assert ros_domain.chosen_domain({"ROS_DOMAIN_ID": "232"}) == 232
+    assert ros_domain.chosen_domain({"ROS_DOMAIN_ID": ""}) is None
 
 
 @pytest.mark.parametrize(

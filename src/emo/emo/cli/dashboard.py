@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from emo.attach import join_graph
 
     ensure("dashboard", "./emo dashboard")
-    domain = join_graph()
+    domain = join_graph(args.namespace)
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 

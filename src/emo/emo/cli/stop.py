@@ -54,21 +54,25 @@ def run(args: argparse.Namespace) -> int:
     """Find the drivers, call them, say what they answered."""
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
-    from emo.ros_domain import running_domains
+    from emo.ros_domain import chosen_domain, running_domains
     from emo_motor_drivers.door import knock
 
     _said[:] = os.environ.pop(SAID, "").splitlines()
     stop = not args.release
     obeyed: set[str] = set()  # doors of those that did as they were told, or will
     robots = _near(knock(stop), obeyed)  # before anything slow is imported
-    wanted = running_domains()
+    chosen, wanted = None, running_domains()
+    try:
+        chosen = chosen_domain(os.environ)
+    except EmoError as error:  # the others are stopped all the same
+        robots[-1, "ROS_DOMAIN_ID"] = str(error)
     if stop:
         unreached = _force(obeyed, args.robot, robots)
     else:
         unreached = _unmark(robots)
     wanted |= unreached
-    if os.environ.get("ROS_DOMAIN_ID") or not (robots or wanted):
-        wanted.add(int(os.environ.get("ROS_DOMAIN_ID") or 0))
+    if chosen is not None or not (robots or wanted):
+        wanted.add(chosen or 0)
     if unreached or wanted - {domain for domain, _ in robots}:
         _enter_ros()
         _search(wanted, stop, robots)
@@ -159,11 +163,12 @@ def _domains_of(others: Iterable[Record]) -> set[int]:
 
 def _named(name: str, known: list[Record]) -> list[Record]:
     """The robot, unless it is known that somebody drives it, or did."""
+    from emo.ros_domain import chosen_domain
     from emo_core.robot.description import RobotDescription
     from emo_motor_drivers.claimed import Owner, Record
 
     robot = RobotDescription.load(name)
-    domain = int(os.environ.get("ROS_DOMAIN_ID") or 0) if robot.bus.kind == "ros" else -1
+    domain = (chosen_domain(os.environ) or 0) if robot.bus.kind == "ros" else -1
     record = Record.of(robot, Owner(domain), pid=0)
     if record.place in [other.place for other in known]:
         return []
@@ -314,9 +319,8 @@ def _domains(numbers: set[int], known: set[int]) -> list[_Domain]:
     from rclpy.node import Node
     from rclpy.signals import SignalHandlerOptions
 
-    chosen = int(os.environ.get("ROS_DOMAIN_ID") or 0)
     domains = []
-    for number in sorted(numbers, key=lambda number: number != chosen):
+    for number in sorted(numbers, key=lambda number: bool(_environment(number))):
         os.environ |= _environment(number)
         context = rclpy.Context()
         rclpy.init(
@@ -334,11 +338,12 @@ def _domains(numbers: set[int], known: set[int]) -> list[_Domain]:
 
 def _environment(domain: int) -> dict[str, str]:
     """Variables that lead to a ROS domain: those that the shell did not choose are emo's own."""
-    from emo.ros_domain import local_environment
+    from emo.ros_domain import chosen_domain, local_environment
     from emo.ros_setup import sourced_distro
 
-    if domain == int(os.environ.get("ROS_DOMAIN_ID") or 0):
-        return {}
+    with contextlib.suppress(EmoError):  # which `run` says
+        if domain == (chosen_domain(os.environ) or 0):
+            return {}
     local = local_environment(sourced_distro(Path(sys.prefix)))
     return {**local, "ROS_DOMAIN_ID": str(domain)}
 

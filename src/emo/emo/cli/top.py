@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threads)
     from emo.attach import join_graph
 
-    domain = join_graph()
+    domain = join_graph(args.namespace)
     from emo_dashboard.listener import listening
 
     live = sys.stdout.isatty() and not args.json and not args.once
@@ -77,7 +77,7 @@ def page(board: Board, now_s: float, domain: int, width: int, colours: bool) -> 
     drives = ", ".join(f"{group}: {s or 'at rest'}" for group, (s, _) in board.sources.items())
     lines = [
         f"emo, ROS domain {domain}: {len(nodes)} nodes, {len(processes)} processes, "
-        f"CPU {cpu:.0f} % of a core, {memory:.0f} MB" + (f"   {drives}" if drives else ""),
+        f"CPU {cpu:.0f} % of a core, {_cell(memory, 0, 0)} MB" + (f"   {drives}" if drives else ""),
         "",
         f"{'NODE':34} {'RATE/s':>7} {'p50 ms':>8} {'p95 ms':>8} {'DROPPED':>7} {'°C':>4}  STATE",
     ]
