@@ -191,6 +191,55 @@ def test_a_person_named_while_in_view_is_gone_over_to() -> None:
     assert longest_step(room.frames[20:]) < FASTEST
 
 
+def test_a_person_no_longer_named_is_found_out_by_looking() -> None:
+    face = face_of(1)
+    room = Room(static_face=showing(face, 2))  # a bad likeness
+    frame = room.watch(face, 1.5)
+    np.testing.assert_allclose(moved(frame)[EYEBROWS, 1], -2, atol=0.25)
+    before = len(room.frames)
+    room.stream.expect(None)
+    assert room.see(face).valid  # and goes on being shown
+    frame = room.watch(face, 3.0)
+    np.testing.assert_allclose(frame.static, face, atol=0.1)
+    assert all(frame.valid for frame in room.frames)
+    assert longest_step(room.frames[before - 1 :]) < 0.4  # noise, and the glide
+
+
+def test_a_person_no_longer_named_is_forgotten_on_leaving() -> None:
+    face = face_of(1)
+    room = Room(static_face=showing(face, 2))
+    for i in range(50):
+        room.see(showing(face, 3 * np.sin(0.9 * i)))
+    room.stream.expect(None)
+    for i in range(20):
+        room.see(showing(face, 3 * np.sin(0.9 * i)))  # no calm second
+    room.watch(None, 3.0)
+    assert not room.watch(face, 0.28, person=1).valid  # nobody who is known
+    frame = room.watch(face, 1.5, person=1)
+    assert frame.valid
+    np.testing.assert_allclose(moved(frame), 0, atol=0.2)
+    # Who was found by looking is known when back, as anybody.
+    room.watch(None, 3.0)
+    assert room.watch(showing(face, 4), 0.28, person=2).valid
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_face_asked_for_is_had_though_its_owner_is_known(away: bool) -> None:
+    """Named, or known again, while the capture is under way."""
+    face = face_of(1)
+    room = Room(static_face=showing(face, 2))
+    room.watch(face, 1.0)
+    room.stream.capture()
+    room.watch(None, 2.0 if away else 0.1)
+    if not away:
+        room.stream.expect(showing(face, 1))
+    frames = [room.see(face, int(away)) for _ in range(75)]
+    captured = [frame.captured for frame in frames if frame.captured is not None]
+    assert len(captured) == 1
+    np.testing.assert_allclose(captured[0], face, atol=0.1)
+    np.testing.assert_allclose(moved(frames[-1]), 0, atol=0.2)
+
+
 def test_a_camera_that_stood_still_is_a_loss() -> None:
     room, face = Room(), face_of(1)
     room.watch(face, 1.5)

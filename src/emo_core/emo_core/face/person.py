@@ -129,6 +129,14 @@ class PersonStream:
 class _Rest:
     """Whose face it is, and how it looks at rest.
 
+    What is true between calls (the goal is `_own`'s, the face at rest that is gone over to):
+    `_given` was named or asked for; it outlives `reset`, and is never in `_known`.
+    `_unnamed` was given and is no more. The goal may still be it; it is never in `_known`.
+    `_known` were found by looking, and left; whoever is in view is not among them.
+    `_looked` holds the skulls seen since somebody came or was named; None: it is told who it is.
+    `_settled`: there is a goal, and no better one is looked for. Else a calm second replaces it.
+    `_asked`: a capture is under way, settled or not; what it takes becomes `_given`.
+
     Attributes:
         own: the face at rest that belongs to who is in view, (478, 3) mm; None: not known yet.
     """
@@ -138,15 +146,20 @@ class _Rest:
         self._moment = StaticCapture(MOMENT_S, MOMENT_MM)
         self._own, self._shown = _Glide(), _Glide()
         self._given = _face(given)
+        self._unnamed: Array | None = None
         self._looked: list[Array] | None = []  # skulls, until it is told who it is
         self.reset()
 
     def give(self, given: ArrayLike | None) -> None:
-        """Another person is known, and taken to be in view."""
-        self._given = _face(given)
-        if self._given is not None:
-            self._settle(self._given)
+        """Another person is known, and taken to be in view; None: nobody is."""
+        face, before = _face(given), self._given
+        self._given = face
+        if face is not None:
+            self._settle(face)
             self._looked, self._looked_s = [], 0.0
+        elif before is not None and self._own.goal is before:
+            self._unnamed, self._settled = before, False
+            self._capture.reset()
 
     def reset(self) -> None:
         """Nobody is known but who was given."""
@@ -176,8 +189,9 @@ class _Rest:
 
     def _new(self) -> None:
         """Somebody else is there, or may be."""
-        if self._own.goal is not None and self._own.goal is not self._given:
-            self._known = [(self._own.goal, self._settled), *self._known[: _REMEMBERED - 1]]
+        goal = self._own.goal
+        if goal is not None and goal is not self._given and goal is not self._unnamed:
+            self._known = [(goal, self._settled), *self._known[: _REMEMBERED - 1]]
         self._own.clear()
         self._capture.reset()
         self._moment.reset()
@@ -193,7 +207,9 @@ class _Rest:
         if self._person is not None and seen.person != self._person:
             self._new()
         self._person = seen.person
-        calm = None if self._settled else self._capture.feed(seen.metric, dt_s)
+        calm = None
+        if self._asked or not self._settled:
+            calm = self._capture.feed(seen.metric, dt_s)
         if self._own.goal is None:
             self._moment.feed(seen.metric, dt_s)
         if not seen.valid:
