@@ -10,7 +10,7 @@ import pytest
 
 from emo_core.errors import EmoError
 from emo_core.face import topology
-from emo_core.robot.bus import make_bus
+from emo_core.robot.bus import BusError, make_bus
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.camera import Camera
 from emo_core.robot.sim.description import ServoModel
@@ -90,11 +90,12 @@ def test_dead_band_and_torque() -> None:
 def test_sim_bus(sim: RobotDescription) -> None:
     now = [0.0]
     bus = make_bus(sim, clock=lambda: now[0])
-    with pytest.raises(EmoError, match="closed"):
-        bus.read()
+    for work in (bus.read, bus.holds, lambda: bus.torque(True), lambda: bus.telemetry(0)):
+        with pytest.raises(BusError, match="closed"):
+            work()
     with bus:
         assert np.array_equal(bus.read(), sim.neutral)
-        bus.write(np.ones(11))
+        assert np.isnan(bus.write(np.ones(11))).all()
         now[0] = 1.0
         assert np.array_equal(bus.read(), sim.neutral)  # no torque yet
         bus.torque(True)
@@ -103,6 +104,39 @@ def test_sim_bus(sim: RobotDescription) -> None:
         now[0] = 2.0
         assert np.allclose(bus.read(), 1.0, atol=0.003)
     bus.close()
+
+
+def test_one_motor_of_the_sim_bus_rests_and_cools_while_the_others_go_on(
+    sim: RobotDescription,
+) -> None:
+    now = [0.0]
+    bus = make_bus(sim, clock=lambda: now[0])
+    others = np.arange(11) != 4
+
+    def after(goal: float, seconds: float) -> np.ndarray:
+        sent = bus.write(np.full(11, goal))
+        assert np.array_equal(np.isnan(sent), bus.holds() == 0.0)
+        now[0] += seconds
+        return bus.read()
+
+    with bus:
+        bus.torque(True)
+        assert np.allclose(after(1.0, 60.0), 1.0, atol=0.003)
+        warm = [bus.telemetry(motor).temperature_c for motor in (4, 5)]
+        bus.write(np.zeros(11))
+        bus.torque(False, [4])  # its goal was on its way
+        assert np.array_equal(bus.holds(), others)
+        here = after(0.2, 60.0)
+        assert here[4] == pytest.approx(1.0, abs=0.003)
+        assert np.allclose(here[others], 0.2, atol=0.003)
+        after(1.0, 60.0)
+        assert bus.telemetry(4).temperature_c < warm[0] - 2.0
+        assert bus.telemetry(5).temperature_c > warm[1] - 1.0
+        assert np.flatnonzero(np.isfinite(bus.read([4, 0]))).tolist() == [0, 4]
+        bus.torque(True, [4])  # from where it is
+        now[0] += 1.0
+        assert bus.read()[4] == here[4]
+        assert np.allclose(after(0.5, 1.0), 0.5, atol=0.003)
 
 
 def test_simulate_follows_speech_with_the_lag_that_the_file_says(sim: RobotDescription) -> None:

@@ -1,4 +1,7 @@
-"""What holds for every bus, whatever its protocol: run against the fakes that robot files name."""
+"""What holds for every bus, whatever its protocol: run against the fakes that robot files name.
+
+Simulated servos, which need neither, keep to it as well.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,12 @@ from emo_core.errors import EmoError
 from emo_core.robot.bus import BusError, ServoBus, make_bus
 from emo_core.robot.description import BUSES, RobotDescription
 
-ROBOTS = sorted((Path(__file__).resolve().parents[3] / "config" / "robots").glob("*_fake.yaml"))
+FOLDER = Path(__file__).resolve().parents[3] / "config" / "robots"
+ROBOTS = sorted(FOLDER.glob("*_fake.yaml"))
+on_wires = pytest.mark.parametrize("robot", ROBOTS, indirect=True, ids=lambda file: file.stem)
 
 
-@pytest.fixture(params=ROBOTS, ids=lambda file: file.stem)
+@pytest.fixture(params=[*ROBOTS, FOLDER / "sim.yaml"], ids=lambda file: file.stem)
 def robot(request) -> RobotDescription:
     return RobotDescription.load(request.param)
 
@@ -63,6 +68,12 @@ def test_one_motor_rests(robot: RobotDescription, bus: ServoBus) -> None:
     assert np.isfinite(bus.write(robot.neutral)).all()
 
 
+def test_who_is_not_asked_says_nothing(robot: RobotDescription, bus: ServoBus) -> None:
+    bus.torque(True)
+    go(bus, robot.neutral, 0.1)
+    assert set(np.flatnonzero(np.isfinite(bus.read([3, 7])))) <= {3, 7}
+
+
 def test_without_torque_nothing_is_sent(robot: RobotDescription, bus: ServoBus) -> None:
     assert np.isnan(bus.write(robot.neutral)).all()
     bus.torque(True)
@@ -95,12 +106,14 @@ def test_goals_that_are_no_numbers_are_a_mistake(robot: RobotDescription, bus: S
     np.testing.assert_allclose(sent, 1.0, atol=0.01)  # clamped
 
 
+@on_wires
 def test_its_times_and_its_word(bus: ServoBus) -> None:
     assert 0.0 < bus.write_s < 0.02
     assert 0.0 <= bus.read_s < 0.005
     assert len(bus.guarantee) > 20 and "\n" not in bus.guarantee
 
 
+@on_wires
 def test_a_port_that_is_not_there(robot: RobotDescription, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     kind = robot.bus.kind

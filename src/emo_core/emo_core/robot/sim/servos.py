@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
-from emo_core.robot.bus import ServoBus, Telemetry
+from emo_core.robot.bus import BusError, ServoBus, Telemetry
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.safety import SafetyLayer, stoppable
 from emo_core.robot.sim.description import ServoModel
@@ -54,7 +54,7 @@ class SimulatedServos:
         self._slowest = float(self._delays.max())
         self._arriving: deque[tuple[float, Array]] = deque()  # sent when, goals
         self._ticks: int | None = None
-        self._on = True
+        self._on = np.ones(len(self._x), dtype=bool)
 
     def command(self, goal: ArrayLike, now_s: float) -> None:
         """New goals (M,), sent at `now_s`."""
@@ -63,17 +63,21 @@ class SimulatedServos:
         if not np.array_equal(new, newest):  # the same again changes nothing, and need not wake us
             self._arriving.append((now_s, new))
 
-    def torque(self, on: bool) -> None:
-        """Without torque the gears hold the position, and goals are forgotten."""
-        self._on = on
-        self._arriving.clear()
-        self._goal = self._x.copy()
-        self._v[:] = 0.0
+    def torque(self, on: bool, motors: Sequence[int] | None = None) -> None:
+        """Of all, or of those with these indices; goals on their way to them are forgotten.
+
+        Without torque the gears hold the position.
+        """
+        chosen = slice(None) if motors is None else list(motors)
+        self._on[chosen] = on
+        self._v[chosen] = 0.0
+        for goal in (self._goal, *(goal for _, goal in self._arriving)):
+            goal[chosen] = self._x[chosen]
 
     @property
-    def has_torque(self) -> bool:
-        """Whether they hold their positions."""
-        return self._on
+    def has_torque(self) -> NDArray[np.bool_]:
+        """(M,) whether they hold their positions."""
+        return self._on.copy()
 
     def positions(self, now_s: float) -> Array:
         """(M,) positions of the shafts at `now_s`: what encoders tell."""
@@ -107,7 +111,7 @@ class SimulatedServos:
         """Exponential approach to the temperature of the present load."""
         stretch = self._x - self._neutral
         span = np.where(stretch > 0.0, 1.0 - self._neutral, self._neutral)
-        load = (stretch / np.maximum(span, 1e-9)) ** 2 if self._on else np.zeros_like(stretch)
+        load = np.where(self._on, (stretch / np.maximum(span, 1e-9)) ** 2, 0.0)
         kept = math.exp((self._warmed - tick) * STEP_S / self._model.warming_s)
         self._rise_c = kept * self._rise_c + (1.0 - kept) * self._model.rise_c * load
         self._warmed = tick
@@ -115,11 +119,11 @@ class SimulatedServos:
     def _step(self, now_s: float) -> bool:
         """One step; False if nothing will move until a goal arrives."""
         for sent_s, goal in self._arriving:
-            arrived = sent_s + self._delays <= now_s + 1e-9
+            arrived = self._on & (sent_s + self._delays <= now_s + 1e-9)
             self._goal = np.where(arrived, goal, self._goal)
         while self._arriving and self._arriving[0][0] + self._slowest <= now_s + 1e-9:
             self._arriving.popleft()
-        if not self._on:
+        if not self._on.any():
             return False
         a = self._model.max_acceleration
         distance = self._goal - self._x
@@ -167,22 +171,30 @@ class SimBus(ServoBus):
 
     def torque(self, on: bool, motors: Sequence[int] | None = None) -> None:
         self._servos.positions(self._now())
-        if motors is None:
-            self._servos.torque(on)
+        self._servos.torque(on, motors)
 
     def write(self, positions: ArrayLike) -> Array:
-        sent = np.clip(np.asarray(positions, dtype=np.float64), 0.0, 1.0)
+        given = np.asarray(positions, dtype=np.float64)
+        on = self._servos.has_torque
+        if given.shape != on.shape or not np.isfinite(given).all():
+            raise ValueError(f"{len(on)} finite commands are needed, not {given}")
+        sent = np.clip(given, 0.0, 1.0)
         self._servos.command(sent, self._now())
-        return np.asarray(sent)
+        return np.where(on, sent, np.nan)
 
     def read(self, motors: Sequence[int] | None = None) -> Array:
-        return self._servos.positions(self._now())
+        here = self._servos.positions(self._now())
+        asked = slice(None) if motors is None else list(motors)
+        read = np.full(len(here), np.nan)
+        read[asked] = here[asked]
+        return read
 
     def telemetry(self, motor: int) -> Telemetry:
         return Telemetry(temperature_c=float(self._servos.temperatures(self._now())[motor]))
 
     def holds(self) -> Array:
-        return np.full(len(self.description.motors), float(self._servos.has_torque))
+        self._now()
+        return self._servos.has_torque.astype(np.float64)
 
     def horns(self) -> Array:
         """(M,) what the skin follows now: `SimulatedServos.horns`."""
@@ -190,7 +202,7 @@ class SimBus(ServoBus):
 
     def _now(self) -> float:
         if not self._open:
-            raise EmoError(f"robot '{self.description.name}': the bus is closed. Open it first")
+            raise BusError(f"{self.description.file}: the bus is closed: open it first")
         return self._clock()
 
 
