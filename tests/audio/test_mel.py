@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emo_core.audio.activity import SpeechActivity
-from emo_core.audio.mel import FLOOR_DB, LogMel
+from emo_core.audio.mel import FLOOR_DB, HOP, LogMel
 
 RNG = np.random.default_rng(0)
 NOISE = (0.1 * RNG.standard_normal(16_000)).astype(np.float32)
@@ -58,6 +58,15 @@ def test_speech_activity_follows_bursts_over_a_noise_floor() -> None:
     assert not any(flags[10:50])
     assert all(flags[50:100])
     assert not any(flags[115:])  # 240 ms of hang-over, then silence
+
+
+def test_speech_activity_lasts_twelve_frames_longer_than_speech() -> None:
+    signal = np.zeros(50 * HOP, np.float32)
+    signal[10 * HOP : 15 * HOP] = NOISE[: 5 * HOP]
+    signal[20 * HOP : 21 * HOP] = NOISE[:HOP]  # a pause that is bridged
+    flags = SpeechActivity().feed(signal)
+    assert flags == [False] * 10 + [True] * (11 + 12) + [False] * 17
+    assert all(type(flag) is bool for flag in flags)  # as messages take them
 
 
 def test_speech_activity_of_silence_is_never_on() -> None:

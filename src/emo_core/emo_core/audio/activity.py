@@ -18,7 +18,7 @@ class SpeechActivity:
     """One flag for each 20 ms of samples.
 
     The noise floor follows the level down at once and up at 3 dB/s; speech is 12 dB above it and
-    above -55 dBFS, held for 240 ms.
+    above -55 dBFS, and the 240 ms after it.
     """
 
     def __init__(self) -> None:
@@ -40,8 +40,7 @@ class SpeechActivity:
         for level in 10.0 * np.log10(power + 1e-10):
             rise = self._floor_db + _FLOOR_RISE_DB_PER_S * HOP / SAMPLE_RATE
             self._floor_db = max(-80.0, min(float(level), rise))
-            if level > max(self._floor_db + _ABOVE_FLOOR_DB, _MIN_LEVEL_DB):
-                self._hang = _HANGOVER_FRAMES + 1
-            self._hang = max(0, self._hang - 1)
-            flags.append(self._hang > 0)
+            loud = level > max(self._floor_db + _ABOVE_FLOOR_DB, _MIN_LEVEL_DB)
+            flags.append(bool(loud) or self._hang > 0)
+            self._hang = _HANGOVER_FRAMES if loud else max(0, self._hang - 1)
         return flags
