@@ -15,6 +15,7 @@ from emo_core.robot.buses import maestro
 from emo_core.robot.buses.fake import FakeLine, FakeServos, half, silence
 from emo_core.robot.buses.fake_maestro import FakeMaestro
 from emo_core.robot.buses.maestro import MaestroBus
+from emo_core.robot.buses.serial_line import SerialLine
 from emo_core.robot.description import RobotDescription
 
 #: Longer than in earnest: other work on this machine is no fault here.
@@ -259,6 +260,9 @@ def test_nobody_answers(make: Make, fault: Callable[[bytes], bytes]) -> None:
         assert maestro.SILENCE_S < time.monotonic() - start < 3.0
         with pytest.raises(BusError, match=r"no Maestro answers on bus\.port"):
             rig.bus.open()
+        with pytest.raises(BusError, match="is closed"):  # others may try it
+            rig.bus.read([0])
+        SerialLine(rig.bus.description, maestro.BAUD).open()
 
 
 def test_unplugged_in_mid_run(make: Make) -> None:

@@ -112,7 +112,11 @@ class MaestroBus(ServoBus):
     def open(self) -> None:
         self._line.open()
         self._on[:] = False
-        self._errors()
+        try:
+            self._errors()
+        except BusError:
+            self._line.close()
+            raise
 
     def close(self) -> None:
         self._line.close()
