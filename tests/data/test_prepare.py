@@ -77,6 +77,21 @@ def test_a_constant_rate_is_counted_to_the_bit(fps: float) -> None:
         assert resample(track, 25.0)[0] is track.metric
 
 
+@pytest.mark.parametrize(("fps", "lost"), [(50.0, 7), (50.0, 6), (75.0, 7), (75.0, 6)])
+def test_a_face_lost_between_the_counted_frames_costs_none(fps: float, lost: int) -> None:
+    track = moving(fps)
+    metric = track.metric.copy()
+    metric[7] = metric[8]
+    metric[lost] = np.nan
+    track = replace(track, metric=metric, pose=metric[:, :4, :1], valid=np.arange(60) != lost)
+    landmarks, pose, valid = resample(track, 25.0)
+    step = round(fps / 25)
+    np.testing.assert_array_equal(landmarks, track.metric[::step])
+    np.testing.assert_array_equal(pose, track.pose[::step])
+    np.testing.assert_array_equal(valid, track.valid[::step])
+    assert valid.all() == bool(lost % step)
+
+
 def test_times_that_are_of_no_use_are_not_used() -> None:
     stated = np.arange(60) / 25
     back, leap, lost = (stated.copy() for _ in range(3))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,47 @@ def test_damaged_models_are_refused(name: str, tmp_path: Path) -> None:
             load(folder)
     (folder / "config.json").write_text("{")
     with pytest.raises(EmoError, match="cannot be read"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("sha256", None, "is missing: it must be the files' checksums"),
+        ("sha256", ["model.onnx"], r"is \['model.onnx'\], not the files' checksums"),
+        ("sha256", {}, "does not name model.onnx"),
+        ("sha256", {"model.onnx": 5}, None),
+        ("kind", None, "is missing: it must be 'apc'"),
+        ("layers", None, "is missing: it must be a whole number of 1 or more"),
+        ("hidden", "512", "is '512', not a whole number"),
+        ("hidden", 0, "is 0, not a whole number of 1 or more"),
+        ("layers", True, "is True, not a whole number"),
+    ],
+)
+def test_a_config_that_leaves_something_out_is_refused(
+    key: str, value: object, says: str | None, tmp_path: Path
+) -> None:
+    refused(tmp_path / "apc", key, value, says, Apc.load)
+
+
+@pytest.mark.parametrize("key", ["lookahead_ms", "features", "layers", "hidden"])
+def test_numbers_that_a_speech_model_needs(key: str, tmp_path: Path) -> None:
+    folder = tmp_path / "audio2landmark_live"
+    refused(folder, key, None, "is missing: it must be a whole number", Audio2Landmark.load)
+
+
+def refused(
+    folder: Path, key: str, value: object, says: str | None, load: Callable[[Path], object]
+) -> None:
+    """A shipped model whose config.json has another value, or none, for one key."""
+    shutil.copytree(models_dir() / folder.name, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config[key] = value
+    if value is None:
+        del config[key]
+    (folder / "config.json").write_text(json.dumps(config))
+    wrong = r"model\.onnx: damaged.*" if says is None else rf"config\.json: {key} {says}.*"
+    with pytest.raises(EmoError, match=wrong + r"Restore it from the repository"):
         load(folder)
 
 

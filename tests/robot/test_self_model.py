@@ -104,6 +104,7 @@ def test_the_shipped_model_loads_and_is_deterministic(sim: RobotDescription) -> 
         ("schema", "schema is 99"),
         ("landmarks", "landmarks is"),
         ("motors", "motors is"),
+        ("sha256", "sha256 does not name profile.npz"),
     ],
 )
 def test_strict_loading(sim: RobotDescription, tmp_path: Path, damage: str, message: str) -> None:
@@ -119,7 +120,12 @@ def test_strict_loading(sim: RobotDescription, tmp_path: Path, damage: str, mess
     elif damage == "not json":
         (folder / "config.json").write_text("{")
     else:
-        config[damage] = {"schema": 99, "landmarks": "other", "motors": ["a"]}[damage]
+        config[damage] = {
+            "schema": 99,
+            "landmarks": "other",
+            "motors": ["a"],
+            "sha256": {"model.onnx": config["sha256"]["model.onnx"]},
+        }[damage]
         (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(EmoError, match=message) as caught:
         InverseModel.load(sim, folder)

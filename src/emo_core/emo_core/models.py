@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from emo_core.errors import EmoError
 from emo_core.inference import open_session
 
 MODEL_SCHEMA = 1
+#: The file of the network itself.
+NETWORK = "model.onnx"
 
 
 def file_sha256(path: Path) -> str:
@@ -23,13 +25,19 @@ def file_sha256(path: Path) -> str:
 
 
 def load_model(
-    folder: Path, expected: Mapping[str, object], remedy: str
+    folder: Path,
+    expected: Mapping[str, object],
+    remedy: str,
+    counts: Mapping[str, int] | None = None,
+    files: Sequence[str] = (NETWORK,),
 ) -> tuple[dict[str, Any], Any]:
     """Check and open a model folder.
 
     Args:
         expected: keys of config.json and the only values they may have.
         remedy: what to do when the model is of no use: ends every message.
+        counts: keys of config.json that hold whole numbers, and the least each may be.
+        files: what its reader opens, the network among them: config.json holds their checksums.
 
     Returns:
         config, ONNX Runtime session (see `inference`).
@@ -40,24 +48,36 @@ def load_model(
     config = read_config(folder, remedy)
     for key, value in {"schema": MODEL_SCHEMA, **expected}.items():
         if config.get(key) != value:
-            raise EmoError(
-                f"{folder / 'config.json'}: {key} is {config.get(key)!r}, not {value!r}. {remedy}"
-            )
+            raise _wrong(folder, key, config, repr(value), remedy)
+    for key, least in (counts or {}).items():
+        value = config.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise _wrong(folder, key, config, f"a whole number of {least} or more", remedy)
     checksums = config.get("sha256")
-    for name, checksum in (checksums if isinstance(checksums, dict) else {}).items():
+    if not isinstance(checksums, dict):
+        raise _wrong(folder, "sha256", config, "the files' checksums", remedy)
+    for name in files:
+        if name not in checksums:
+            raise EmoError(f"{folder / 'config.json'}: sha256 does not name {name}. {remedy}")
+    for name, checksum in checksums.items():
         path = folder / name
         if not path.is_file():
             raise EmoError(f"{path}: missing. {remedy}")
         if file_sha256(path) != checksum:
             raise EmoError(f"{path}: damaged (its checksum is not config.json's). {remedy}")
-    path = folder / "model.onnx"
-    if not path.is_file():
-        raise EmoError(f"{path}: missing. {remedy}")
+    path = folder / NETWORK
     try:
         session = open_session(path)
     except (RuntimeError, ValueError) as error:  # ONNX Runtime's errors derive from these
         raise EmoError(f"{path}: not a model ({str(error).splitlines()[0]}). {remedy}") from None
     return config, session
+
+
+def _wrong(
+    folder: Path, key: str, config: Mapping[str, object], wanted: str, remedy: str
+) -> EmoError:
+    said = f"is {config[key]!r}, not" if key in config else "is missing: it must be"
+    return EmoError(f"{folder / 'config.json'}: {key} {said} {wanted}. {remedy}")
 
 
 def read_config(folder: Path, remedy: str) -> dict[str, Any]:

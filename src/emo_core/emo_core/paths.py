@@ -14,21 +14,31 @@ def share_dir() -> Path:
     In order: `EMO_SHARE`; the checkout this file lies in; `share/emo` of a sourced ROS 2 workspace.
 
     Raises:
-        EmoError: none of them has a `models` folder.
+        EmoError: `EMO_SHARE` names another folder, or there is none.
     """
     override = os.environ.get("EMO_SHARE")
-    candidates = [Path(override)] if override else []
-    candidates += list(Path(__file__).resolve().parents[3:4])
+    if override:
+        if not _is_share(Path(override)):
+            raise EmoError(
+                f"EMO_SHARE is '{override}', which has no folders models and config: "
+                "set it to the folder that has both, or unset it"
+            )
+        return Path(override)
+    candidates = list(Path(__file__).resolve().parents[3:4])
     for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
         if prefix:
             candidates.append(Path(prefix) / "share" / "emo")
     for candidate in candidates:
-        if (candidate / "models").is_dir() and (candidate / "config").is_dir():
+        if _is_share(candidate):
             return candidate
     raise EmoError(
         "emo's models and config folders were not found: source the workspace that holds the "
         "package 'emo', run from a checkout, or set EMO_SHARE to the folder that has both"
     )
+
+
+def _is_share(folder: Path) -> bool:
+    return (folder / "models").is_dir() and (folder / "config").is_dir()
 
 
 def models_dir() -> Path:

@@ -40,8 +40,8 @@ class Apc:
 
     def __init__(self, session: Any, config: dict[str, Any]) -> None:
         self._session = session
-        self._layers, self._hidden = int(config["layers"]), int(config["hidden"])
-        self.dim = N_MELS + int(config["hidden"])
+        self._layers, self._hidden = config["layers"], config["hidden"]
+        self.dim = N_MELS + self._hidden
         self.reset()
 
     @classmethod
@@ -52,7 +52,8 @@ class Apc:
             EmoError: missing, damaged, or made for other features.
         """
         path = models_dir() / "apc" if folder is None else Path(folder)
-        config, session = load_model(path, {"kind": "apc", "mel": MEL_SETTINGS}, REMEDY)
+        expected = {"kind": "apc", "mel": MEL_SETTINGS}
+        config, session = load_model(path, expected, REMEDY, {"layers": 1, "hidden": 1})
         return cls(session, config)
 
     def reset(self) -> None:

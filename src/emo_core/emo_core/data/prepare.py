@@ -15,7 +15,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from emo_core.audio.sources import load_audio
 from emo_core.errors import EmoError
 from emo_core.face.tracking import Track, track_video
 from emo_core.files import whole_file
+from emo_core.npz import open_npz
 from emo_core.rates import FPS, FRAME
 
 Array = NDArray[np.float32]
@@ -60,20 +60,16 @@ class Clip:
         Raises:
             EmoError: the file is not one, or is cut short.
         """
-        try:
-            with np.load(path) as stored:
-                return Clip(
-                    Path(path).stem,
-                    stored["landmarks"],
-                    stored["pose"],
-                    stored["valid"],
-                    stored["audio"].astype(np.float32) / 32768.0,
-                    stored["mel"],
-                )
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            raise EmoError(
-                f"{path} is not a prepared clip ({error}): remove it and run './emo data prepare'"
-            ) from None
+        remedy = "Remove it and run './emo data prepare'"
+        with open_npz(path, "a prepared clip", remedy) as stored:
+            return Clip(
+                Path(path).stem,
+                stored["landmarks"],
+                stored["pose"],
+                stored["valid"],
+                stored["audio"].astype(np.float32) / 32768.0,
+                stored["mel"],
+            )
 
 
 def prepare_clip(video: str | Path, sound: bool = True) -> Clip:
@@ -118,10 +114,9 @@ def resample(track: Track, fps: float) -> tuple[Array, Array, NDArray[np.bool_]]
         count = max(1, round(len(track.metric) * fps / track.fps))
         position = np.minimum(np.arange(count) * track.fps / fps, last)
     low = position.astype(int)
-    high = np.minimum(low + 1, last)
+    high = np.ceil(position).astype(int)  # at a frame's own time no other is needed
     share = (position - low).astype(np.float32)
     if times is not None:
-        high = np.ceil(position).astype(int)  # at a frame's own time no other is needed
         gap = np.where(at_s < times[0], times[0], times[high] - times[low])
         share[gap > _GAP_S] = np.nan
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from emo_core.errors import EmoError
 from emo_core.face.topology import EYEBROWS, EYES, LIPS, LOWER_OVAL, NUM_LANDMARKS
 from emo_core.files import whole_file
+from emo_core.npz import open_npz
 
 Array = NDArray[np.float32]
 
@@ -185,13 +185,9 @@ def load_face(path: str | Path) -> Array:
     else:
         if not path.is_file():
             raise EmoError(f"no such face file: {path}")
-        try:
-            with np.load(path) as stored:
-                landmarks, fps = stored["landmarks"], float(stored["fps"])
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            raise EmoError(
-                f"{path} is not a face file ({error}): make one with './emo track VIDEO -o {path}'"
-            ) from None
+        remedy = f"Make one with './emo track VIDEO -o {path}'"
+        with open_npz(path, "a face file", remedy) as stored:
+            landmarks, fps = stored["landmarks"], float(stored["fps"])
     if landmarks.ndim != 3 or landmarks.shape[1:] != (NUM_LANDMARKS, 3):
         raise EmoError(f"{path} holds landmarks of shape {landmarks.shape}, not (T, 478, 3)")
     good = landmarks[np.isfinite(landmarks).all(axis=(1, 2))]

@@ -47,9 +47,9 @@ class Audio2Landmark:
         mouth_gain: float = 1.0,
     ) -> None:
         self._session = session
-        self.lookahead_ms = int(config["lookahead_ms"])
-        self.dim = int(config["features"])
-        self._shape = (int(config["layers"]), 1, int(config["hidden"]))
+        self.lookahead_ms = config["lookahead_ms"]
+        self.dim = config["features"]
+        self._shape = (config["layers"], 1, config["hidden"])
         self._delay = self.lookahead_ms // 40 - 1
         self.adjust(static_face, mouth_gain)
         self.reset()
@@ -83,7 +83,8 @@ class Audio2Landmark:
         """
         folder = Path(name) if Path(name).is_dir() else models_dir() / name
         expected = {"kind": "audio2landmark", "landmarks": LANDMARK_SCHEMA}
-        config, session = load_model(folder, expected, REMEDY)
+        counts = {"lookahead_ms": 0, "features": 1, "layers": 1, "hidden": 1}
+        config, session = load_model(folder, expected, REMEDY, counts)
         return cls(session, config, static_face, mouth_gain)
 
     def reset(self) -> None:

@@ -22,6 +22,13 @@ class _UniqueKeyLoader(_Loader):  # type: ignore[misc]
         seen = set()
         for key_node, _ in node.value:
             key: object = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None,
+                    None,
+                    f"the key {key!r} is no word: text with braces or brackets stands in quotes",
+                    key_node.start_mark,
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key}' is there twice", key_node.start_mark
@@ -59,6 +66,8 @@ class Section:
             line = f"line {mark.line + 1}: " if mark is not None else ""
             problem = getattr(error, "problem", None) or "not YAML"
             raise EmoError(f"{file}: {line}{problem}. Mend that line") from error
+        except ValueError as error:  # 2026-02-30 is read as a date
+            raise EmoError(f"{file}: {error}. Mend that value, or put it in quotes") from error
         return cls(data, file)
 
     def error(self, key: str, problem: str, remedy: str) -> EmoError:

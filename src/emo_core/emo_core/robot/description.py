@@ -201,8 +201,8 @@ def _over(top: Section, motors: Any, changes: list[Any]) -> list[Any]:
     known = {motor["name"]: dict(motor) for motor in motors}
     for entry in changes:
         name = entry.get("name") if isinstance(entry, dict) else None
-        if name not in known:
-            raise top.error("motors", f"changes '{name}'", f"known: {', '.join(known)}")
+        if not isinstance(name, str) or name not in known:
+            raise top.error("motors", f"changes {name!r}", f"known: {', '.join(known)}")
         known[name] |= entry
     return list(known.values())
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
 from emo_core.face.topology import ROBOT_LANDMARKS
-from emo_core.models import load_model
+from emo_core.models import NETWORK, load_model
 from emo_core.paths import models_dir
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.normalization import Profile
@@ -23,6 +23,7 @@ from emo_core.robot.normalization import Profile
 INPUTS = 2 * len(ROBOT_LANDMARKS)
 #: Which points, in which order, in which units: a model is trained for one such list.
 LANDMARK_SCHEMA = "facemesh113xy-mm-1"
+_PROFILE = "profile.npz"
 
 
 class InverseModel:
@@ -67,14 +68,14 @@ class InverseModel:
             f"Restore the model from the repository, set inverse_model in {robot.file}, or train: "
             f"./emo babble --robot {robot.name} && ./emo train inverse --robot {robot.name}"
         )
-        _, session = load_model(folder, expected, remedy)
+        _, session = load_model(folder, expected, remedy, files=(NETWORK, _PROFILE))
         shapes = session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]
         if shapes != ([INPUTS], [len(driven)]):
             raise EmoError(
                 f"{folder / 'model.onnx'}: maps {shapes[0]} to {shapes[1]}, "
                 f"not {INPUTS} to {len(driven)}. {remedy}"
             )
-        return cls(session, Profile.load(folder / "profile.npz"), robot)
+        return cls(session, Profile.load(folder / _PROFILE), robot)
 
     def __call__(self, landmarks: ArrayLike) -> NDArray[np.float32]:
         """(226,) or (T, 226) mm, as `Normalizer` gives them -> (E,) or (T, E) within limits."""

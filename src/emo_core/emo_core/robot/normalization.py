@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +33,7 @@ from emo_core.face.topology import (
     ROBOT_LANDMARKS,
     robot_points,
 )
+from emo_core.npz import open_npz
 
 Array = NDArray[np.float64]
 
@@ -82,15 +82,8 @@ class Profile:
     @classmethod
     def load(cls, path: Path) -> Profile:
         """Read `profile.npz`. Raises EmoError if it is not one."""
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                parts = [
-                    np.asarray(data[key], np.float64) for key in ("static", "edge_lo", "edge_hi")
-                ]
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise EmoError(
-                f"{path}: not a robot profile ({error}). Train the inverse model again"
-            ) from error
+        with open_npz(path, "a robot profile", "Train the inverse model again") as data:
+            parts = [np.asarray(data[key], np.float64) for key in ("static", "edge_lo", "edge_hi")]
         if any(part.shape != (POINTS, 2) or not np.isfinite(part).all() for part in parts):
             raise EmoError(
                 f"{path}: needs three ({POINTS}, 2) arrays. Train the inverse model again"

@@ -13,13 +13,13 @@ corners of the mouth. Pulls add up, the sum saturates at `reach_mm`, and lips th
 from __future__ import annotations
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
 from emo_core.face.topology import LEFT_IRIS, LIPS_INNER, NUM_LANDMARKS, RIGHT_IRIS
+from emo_core.npz import open_npz
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.description import Region
 
@@ -37,14 +37,9 @@ def load_mesh(path: Path) -> tuple[Array, NDArray[np.intp]]:
     Raises:
         EmoError: not an .npz with `points` and `triangles` of these shapes.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            points = np.asarray(data["points"], dtype=np.float64)
-            triangles = np.asarray(data["triangles"], dtype=np.intp)
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise EmoError(
-            f"{path}: not a face mesh ({error}). Restore it from the repository"
-        ) from error
+    with open_npz(path, "a face mesh", "Restore it from the repository") as data:
+        points = np.asarray(data["points"], dtype=np.float64)
+        triangles = np.asarray(data["triangles"], dtype=np.intp)
     if (
         points.shape != (NUM_LANDMARKS, 3)
         or triangles.ndim != 2
