@@ -13,6 +13,7 @@ import platform
 import re
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class Finding:
 
 
 QUIET_NATIVE = True  # PortAudio and ALSA talk
+_ANEW = "see packages above; to start afresh, remove the environment (.venv) and run ./emo again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look at everything; changes nothing."""
-    findings = [finding for check in CHECKS for finding in check()]
+    if not args.json:
+        print(f"emo {__version__}")
+    findings = []
+    for check in CHECKS:
+        for finding in _findings(check):
+            findings.append(finding)
+            if not args.json:  # at once: the next one may break down
+                _print(finding)
     works = all(f.status == OK for f in findings if f.offline)
     if args.json:
         report = {
@@ -58,11 +67,18 @@ def run(args: argparse.Namespace) -> int:
         }
         print(json.dumps(report, indent=2))
     else:
-        print(f"emo {__version__}")
-        for finding in findings:
-            _print(finding)
         print("The offline path works." if works else "The offline path does not work: see above.")
     return 0 if works else 1
+
+
+def _findings(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Those of a check; one of a package that it needs and that is not there, or does not load."""
+    try:
+        yield from check()
+    except ImportError as error:
+        name = check.__name__.removeprefix("check_").replace("_", " ")
+        text = " ".join(str(error).split()) or f"{type(error).__name__} without a word"
+        yield Finding(name, MISSING, text, _ANEW, offline=True)
 
 
 def _print(finding: Finding) -> None:
@@ -161,6 +177,11 @@ def check_models() -> Iterator[Finding]:
     from emo_core.paths import models_dir
     from emo_core.robot.mapping import LandmarksToMotors
 
+    try:
+        place = models_dir()
+    except EmoError as error:
+        yield Finding("models", MISSING, str(error), offline=True)
+        return
     loaders: dict[str, Callable[[], object]] = {
         "speech, full": lambda: Lipsync.load("full"),
         "speech, live": lambda: Lipsync.load("live"),
@@ -174,13 +195,13 @@ def check_models() -> Iterator[Finding]:
             good = False
             yield Finding("models", MISSING, f"{name}: {error}", offline=True)
     if good:
-        folders = [path for path in sorted(models_dir().iterdir()) if path.is_dir()]
+        folders = [path for path in sorted(place.iterdir()) if path.is_dir()]
         size = sum(f.stat().st_size for path in folders for f in path.rglob("*") if f.is_file())
         names = ", ".join(path.name for path in folders)
         yield Finding("models", OK, f"{names} ({size / 1e6:.1f} MB), loaded", offline=True)
 
 
-def check_inference() -> Iterator[Finding]:
+def check_networks() -> Iterator[Finding]:
     """Where the networks run, as EMO_INFERENCE chooses."""
     from emo_core import inference
 
@@ -235,13 +256,17 @@ def check_ros() -> Iterator[Finding]:
 
 
 def check_compiler() -> Iterator[Finding]:
-    """A C++ compiler, for building the messages once."""
+    """A C++ compiler and Python's headers, for building the messages once."""
     compiler = shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
+    headers = Path(sysconfig.get_path("include"), "Python.h").is_file()
+    python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    found = [compiler or "no C++ compiler", "" if headers else f"no headers of {python} (Python.h)"]
+    packages = ["" if compiler else "g++", "" if headers else f"{python}-dev"]
     yield Finding(
         "compiler",
-        OK if compiler else ABSENT,
-        compiler or "no C++ compiler",
-        "Debian and Ubuntu: sudo apt install g++",
+        OK if compiler and headers else ABSENT,
+        ", ".join(filter(None, found)),
+        f"Debian and Ubuntu: sudo apt install {' '.join(filter(None, packages))}",
         "the first lipsync",
     )
 
@@ -316,7 +341,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_packages,
     check_ffmpeg,
     check_face_tracker,
-    check_inference,
+    check_networks,
     check_models,
     check_ros,
     check_compiler,
