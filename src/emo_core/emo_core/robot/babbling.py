@@ -247,7 +247,7 @@ def _stretch(
     name = hashlib.sha256(what + poses.tobytes()).hexdigest()[:24]
     file = parts / f"{name}.npz" if parts is not None else None
     if file is not None and file.is_file():
-        with np.load(file, allow_pickle=False) as data:
+        with open_npz(file, "a stretch of a babbling", f"Remove {file.parent}") as data:
             kept = data["commands"], data["landmarks"]
         if np.mean(~_found(kept[1])) <= _MOST_LOST:
             return kept
