@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from emo_core.robot.bus import BusError, ServoBus
 from emo_core.robot.description import RobotDescription
-from emo_core.robot.protection import SILENT_AFTER, SILENT_AFTER_S, Protector
+from emo_core.robot.protection import SILENT_AFTER, SILENT_AFTER_S, TELEMETRY_S, Protector
 from emo_core.robot.safety import SafetyLayer
 
-#: Every servo is asked for its temperature and supply once in this time.
-TELEMETRY_S = 1.0
 #: One that does not answer costs a time-out each time: it is asked no more often than this.
 SILENT_S = 1.0
 #: A servo that did not take torque is asked to again after this time.

@@ -21,7 +21,7 @@ from emo_core.face.alignment import to_metric
 from emo_core.face.tracking import FaceTracker
 from emo_core.robot.bus import ServoBus
 from emo_core.robot.description import RobotDescription
-from emo_core.robot.protection import Protector
+from emo_core.robot.protection import TELEMETRY_S, Protector
 from emo_core.robot.safety import HOMING_LIMIT_S, SafetyLayer
 
 #: Period of the writes, where the bus is quick enough.
@@ -33,8 +33,6 @@ _WAIT_S = 0.001
 _LATE_S = 0.2
 #: A servo whose motion is timed is asked where it is so often.
 _ASK_S = 0.21
-#: Every servo is asked how it is once in this time, as in live use.
-_TELEMETRY_S = 1.0
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -318,7 +316,7 @@ class Bench:
         if now_s < self._telemetry_due_s:
             return False
         count = len(self.description.motors)
-        self._telemetry_due_s = now_s + _TELEMETRY_S / count
+        self._telemetry_due_s = now_s + TELEMETRY_S / count
         self._asked = (self._asked + 1) % count
         self._protector.telemetry(self._asked, self._bus.telemetry(self._asked))
         return True

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from emo_core.robot.bus import Telemetry
 from emo_core.robot.description import RobotDescription
 
+#: Every servo is asked for its temperature and supply once in this time.
+TELEMETRY_S = 1.0
 #: A servo is silent after so many questions in a row without an answer, over so long: a few may be
 #: lost to noise, or come too late on a busy host.
 SILENT_AFTER, SILENT_AFTER_S = 5, 1.0
