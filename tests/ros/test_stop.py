@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from waiting import until
 
 pytestmark = pytest.mark.ros
 
@@ -61,10 +62,20 @@ def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     rclpy.try_shutdown(context=context)
 
 
-def test_idle_and_busy_nodes_end_at_once(ros: Any) -> None:
-    from rclpy.node import Node
-
+@pytest.fixture(params=["events", "wait set"])
+def running(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`emo_nodekit.running`, with rclpy's EventsExecutor and as where there is none (Humble)."""
     from emo_nodekit import running
+
+    if request.param == "wait set":
+        monkeypatch.setattr(running, "EventsExecutor", running.SingleThreadedExecutor)
+    elif running.EventsExecutor is running.SingleThreadedExecutor:
+        pytest.skip("this rclpy has no EventsExecutor")
+    return running
+
+
+def test_idle_and_busy_nodes_end_at_once(ros: Any, running: Any) -> None:
+    from rclpy.node import Node
 
     ended: list[str] = []
 
@@ -88,10 +99,46 @@ def test_idle_and_busy_nodes_end_at_once(ros: Any) -> None:
     assert "idle" not in names and "busy" not in names
 
 
-def test_a_node_that_fails_to_end_keeps_no_other_from_it(ros: Any) -> None:
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_callback_that_raises_fails_the_process(ros: Any, running: Any) -> None:
     from rclpy.node import Node
 
-    from emo_nodekit import running
+    node = Node("mouth", context=ros)
+    node.create_timer(0.01, lambda: 1 / 0)
+    spinner = running.Spinner([node])
+    spinner.start()
+    assert spinner.failed.wait(5.0)
+    spinner.stop()
+
+
+def test_each_node_hears_what_it_asks_for(ros: Any, running: Any) -> None:
+    from rclpy.node import Node
+    from std_msgs.msg import Float64
+
+    class Told(Node):
+        wait_set = True
+
+    heard: list[float] = []
+    about: list[dict[str, Any]] = []
+    listener, told = Node("listener", context=ros), Told("told", context=ros)
+    listener.create_subscription(Float64, "number", lambda message: heard.append(message.data), 9)
+    told.create_subscription(Float64, "number", lambda message, info: about.append(info), 9)
+    out = listener.create_publisher(Float64, "number", 9)
+    spinner = running.Spinner([listener, told])
+    spinner.start()
+    try:
+        until(lambda: out.get_subscription_count() == 2)
+        for i in range(3):
+            out.publish(Float64(data=float(i)))
+        until(lambda: len(heard) == len(about) == 3)
+    finally:
+        spinner.stop()
+    assert heard == [0.0, 1.0, 2.0]
+    assert all(info["source_timestamp"] for info in about)
+
+
+def test_a_node_that_fails_to_end_keeps_no_other_from_it(ros: Any, running: Any) -> None:
+    from rclpy.node import Node
 
     ended: list[str] = []
 

@@ -93,13 +93,13 @@ class RosBus(ServoBus):
             )
 
     def close(self) -> None:
+        self._on = False  # first: who still writes must not find the publisher gone
         if self._spinner is not None:
             self._torque.wait_for_all_acked(Duration(seconds=LAST_WORD_S))
             self._spinner.stop()
         if self._own is not None:
             self._own.try_shutdown()
         self._spinner = self._node = self._own = None
-        self._on = False
         self._heard_s[:] = -np.inf
 
     def torque(self, on: bool, motors: Sequence[int] | None = None) -> None:

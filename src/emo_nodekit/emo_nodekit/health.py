@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import numpy as np
@@ -48,7 +49,7 @@ class Health:
         self._timer = node.create_timer(
             _PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
-        self._at_once = node.create_guard_condition(self._report)
+        self._telling = threading.RLock()
         self._untold = os.environ.get(CRASHES, "")
 
     @property
@@ -60,7 +61,7 @@ class Health:
     def error(self, text: str) -> None:
         if text != self._error:
             self._error = text
-            self._at_once.trigger()
+            self._report()
 
     @property
     def warning(self) -> str:
@@ -71,7 +72,7 @@ class Health:
     def warning(self, text: str) -> None:
         if text != self._warning:
             self._warning = text
-            self._at_once.trigger()
+            self._report()
 
     @property
     def faults(self) -> dict[str, int]:
@@ -106,6 +107,10 @@ class Health:
             self._node.get_logger().warning(text)
 
     def _report(self) -> None:
+        with self._telling:  # the node's thread at each second, any thread at a new state
+            self._tell()
+
+    def _tell(self) -> None:
         if self._untold:  # not before: a busy machine takes long to come so far
             times, _, how = self._untold.partition(":")
             self._untold = ""
