@@ -33,7 +33,7 @@ except ImportError:  # Humble
 #: Niceness of the way from sound to motors, and of what may wait.
 URGENT, PATIENT = -10, 5
 
-#: Executors look up this often. EventsExecutor never does without a time.
+#: Executors look up this often. Without a time EventsExecutor never waits: it takes two cores.
 _LOOK_UP_S = 1.0
 
 
