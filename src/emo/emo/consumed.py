@@ -15,20 +15,8 @@ from emo_core.audio.mel import HOP, WINDOW
 from emo_core.bag import Bag, Raw
 from emo_core.bag.tracks import nanoseconds
 from emo_core.errors import EmoError
+from emo_core.pipelines import PIPELINES, one_for_one
 from emo_core.rates import FRAME, NS_PER_SAMPLE
-
-#: The ways of the messages, by names relative to the robot, in order; a stage that makes one
-#: message of each carries its stamp on.
-_ONE_FOR_ONE = (
-    (
-        "image/compressed",
-        "mimic/landmarks",
-        "mimic/predicted",
-        "mimic/robot_landmarks",
-        "mimic/motor_command",
-    ),
-    ("lipsync/landmarks", "lipsync/robot_landmarks", "lipsync/motor_command"),
-)
 
 
 def stamp_ns(raw: Raw) -> int:
@@ -50,7 +38,7 @@ def unread(bag: Bag, place: str) -> dict[str, set[int]]:
     Args:
         place: the robot's namespace, with a slash at its end.
     """
-    ways = [[place + topic for topic in way] for way in _ONE_FOR_ONE]
+    ways = [[place + topic for topic in one_for_one(pipeline)] for pipeline in PIPELINES]
     heard = f"{place}speech_features" in bag.log_ns
     parts = {place + topic: part for topic, part in _PARTS.items()} if heard else {}
     stamps: dict[str, set[int]] = {topic: set() for way in ways for topic in way}

@@ -15,6 +15,7 @@ from typing import Union
 from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
 from emo_core.face.static_face import KeptFace
 from emo_core.lipsync import VARIANTS
+from emo_core.pipelines import topics
 from emo_core.robot.description import RobotDescription
 
 #: A ROS parameter's value.
@@ -83,25 +84,6 @@ def _quoted(text: str) -> str:
 
 #: Sources wait for the recorder: this topic has a listener from the moment it records.
 RECORDING = "recorder/mark"
-
-#: Topics of each pipeline that must have a listener before a recording may start; relative to the
-#: robot. Sources wait for those of all pipelines, so that sound and picture start together.
-TOPICS = {
-    LIPSYNC: (
-        "audio",
-        "speech_features",
-        "lipsync/landmarks",
-        "lipsync/robot_landmarks",
-        "lipsync/motor_command",
-    ),
-    MIMIC: (
-        "image/compressed",
-        "mimic/landmarks",
-        "mimic/predicted",
-        "mimic/robot_landmarks",
-        "mimic/motor_command",
-    ),
-}
 
 
 def build_graph(options: GraphOptions) -> list[Process]:
@@ -253,14 +235,17 @@ def _mimic(options: GraphOptions) -> list[Process]:
 
 
 def _awaited(options: GraphOptions) -> list[str]:
-    """Topics that must have a listener before a source may start."""
-    topics = [topic for pipeline in options.pipelines for topic in TOPICS[pipeline]]
-    topics += ["motor_command", *(["joint_states"] if options.view else [])]
+    """Topics that must have a listener before a recording may start, relative to the robot.
+
+    Sources wait for those of all pipelines, so that sound and picture start together.
+    """
+    names = [topic for pipeline in options.pipelines for topic in topics(pipeline)]
+    names += ["motor_command", *(["joint_states"] if options.view else [])]
     if _speaks(options) and options.view:
-        topics.append("audio_played")
+        names.append("audio_played")
     if MIMIC in options.pipelines and options.view:  # nobody else's where the eyes are fixed
-        topics.append("mimic/gaze")
-    return topics
+        names.append("mimic/gaze")
+    return names
 
 
 def _observers(options: GraphOptions) -> list[Process]:

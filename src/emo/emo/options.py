@@ -6,9 +6,10 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from emo_core.lipsync import VARIANTS
+from emo_core.pipelines import LIPSYNC, MIMIC
 from emo_core.robot import DEFAULT_ROBOT
 
-LIPSYNC, MIMIC, BOTH = "lipsync", "mimic", "both"
+BOTH = "both"
 
 
 @dataclass(frozen=True)

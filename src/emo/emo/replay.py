@@ -13,38 +13,20 @@ from typing import Any
 
 from emo.consumed import unread
 from emo.graph import Process, build_graph, kept_files
-from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
+from emo.options import BOTH, GraphOptions
 from emo_core.bag import Bag, BagWriter, Raw, Topic
 from emo_core.bag.definitions import bare, definition
 from emo_core.bag.provenance import differences, origin
 from emo_core.errors import EmoError
 from emo_core.face.static_face import KeptFace
+from emo_core.pipelines import COMMANDS, PIPELINES, readers
 from emo_core.robot.portable import ROBOT, is_same
 
-#: Which node reads each topic of a pipeline, in the order of the way.
-READERS: dict[str, dict[str, str]] = {
-    LIPSYNC: {
-        "audio": "speech_features",
-        "speech_features": "audio2landmark",
-        "lipsync/landmarks": "normalization",
-        "lipsync/robot_landmarks": "inverse_model",
-    },
-    MIMIC: {
-        "image/compressed": "face_tracking",
-        "mimic/landmarks": "predictive_model",
-        "mimic/predicted": "normalization",
-        "mimic/robot_landmarks": "inverse_model",
-    },
-}
 #: Options of the graph that can be other than recorded: where the recording is, and what its nodes
 #: make of it. All others are of what a replay does without: devices, files, pages, a recorder.
 SETTINGS = (
     "lookahead", "mouth_gain", "static_face", "predict", "faces", "person", "robot", "namespace",
 )  # fmt: skip
-#: What a pipeline ends in.
-COMMANDS = {pipeline: f"{pipeline}/motor_command" for pipeline in READERS}
-#: Its human landmarks, as they come to the robot.
-LANDMARKS = {LIPSYNC: "lipsync/landmarks", MIMIC: "mimic/predicted"}
 
 
 @dataclass(frozen=True)
@@ -156,13 +138,14 @@ def plan(bag: Bag, options: GraphOptions, start: str, out: str) -> Plan:
     place = f"/{options.namespace.strip('/')}/" if options.namespace.strip("/") else "/"
     held = {name.removeprefix(place) for name in bag.log_ns}
     fed: dict[str, str] = {}
-    for pipeline, readers in READERS.items():
-        wanted = [start.removeprefix(place).lstrip("/")] if start else list(readers)
-        topic = next((each for each in wanted if each in readers and each in held), None)
+    for pipeline in PIPELINES:
+        inputs = list(readers(pipeline))
+        wanted = [start.removeprefix(place).lstrip("/")] if start else inputs
+        topic = next((each for each in wanted if each in inputs and each in held), None)
         if topic is not None:
             fed[pipeline] = topic
     if not fed:
-        known = ", ".join(topic for readers in READERS.values() for topic in readers)
+        known = ", ".join(topic for pipeline in PIPELINES for topic in readers(pipeline))
         raise EmoError(
             f"{bag.path} does not hold {start or 'any input of a pipeline'} (in /{place.strip('/')}"
             f"): give --from one of {known}"
@@ -170,9 +153,9 @@ def plan(bag: Bag, options: GraphOptions, start: str, out: str) -> Plan:
     options = replace(options, pipeline=BOTH if len(fed) > 1 else next(iter(fed)))
     nodes = []
     for pipeline, topic in fed.items():
-        readers = READERS[pipeline]
-        first = list(readers).index(topic)
-        for executable in list(readers.values())[first:]:
+        stages = PIPELINES[pipeline]
+        first = list(readers(pipeline)).index(topic)
+        for executable in [stage.node for stage in stages[first:]]:
             nodes += [entry for entry in build_graph(options) if _is(entry, executable, pipeline)]
     return Plan(options, fed, nodes)
 

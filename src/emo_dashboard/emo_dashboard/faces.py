@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from emo_core.face import topology
 from emo_core.paths import config_dir
+from emo_core.pipelines import LANDMARKS
 from emo_core.robot.sim.skin import load_mesh
 from emo_dashboard.glimpse import Glimpse
 
@@ -20,7 +21,6 @@ _HUMAN, _HUMAN_LINES, _ROBOT = (236, 182, 138), (255, 246, 238), (96, 176, 250)
 #: Pipelines from above; where their rows are, and the two faces in them.
 _ROWS = {"mimic": 1.0, "lipsync": -1.0}
 _COLUMNS = {"human": -0.95, "robot": 0.95}
-_SOURCES = {"mimic": "mimic/predicted", "lipsync": "lipsync/landmarks"}
 _NAMES = {"mimic": "person", "lipsync": "speech"}
 
 #: Closed outlines, and the open line of the jaw, as FaceMesh points.
@@ -66,7 +66,7 @@ class Faces:
 
     def update(self, glimpse: Glimpse) -> None:
         """Show the newest landmarks of each pipeline."""
-        for pipeline, topic in _SOURCES.items():
+        for pipeline, topic in LANDMARKS.items():
             human = points_of(glimpse.newest(topic))
             if human is not None:
                 self._show_human(pipeline, human)

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from emo_core.mimic.own_image import OWN, OwnImage
+from emo_core.pipelines import MIMIC, PIPELINES
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.gaze import gaze_positions
 from emo_motor_drivers.arbitration import (
@@ -19,8 +20,6 @@ from emo_motor_drivers.arbitration import (
     GAZE,
     HOLD_S,
     MANUAL,
-    MIMIC,
-    SPEECH,
     TIMEOUT_S,
     Arbitration,
 )
@@ -32,7 +31,7 @@ from emo_nodekit.running import run
 
 PARAMETERS = (
     ROBOT,
-    Parameter("sources", [SPEECH, MIMIC], "pipelines; each has its motor_command topic"),
+    Parameter("sources", list(PIPELINES), "pipelines; each has its motor_command topic"),
     Parameter("fade_s", FADE_S, "length of the cross-fade at a change of source", 0.0, 2.0),
     Parameter("hold_s", HOLD_S, "the mouth stays with lipsync so long after speech", 0.0, 5.0),
     Parameter("greet", True, "see by a raise of the brows whether a new face is the robot's own"),

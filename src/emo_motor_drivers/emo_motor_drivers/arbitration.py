@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emo_core.mimic.own_image import LOOKING, OWN, OwnImage
+from emo_core.pipelines import LIPSYNC, MIMIC
 from emo_core.robot.description import RobotDescription, Watchdog
 
-SPEECH, MIMIC, GAZE, MANUAL = "lipsync", "mimic", "gaze", "manual"
+GAZE, MANUAL = "gaze", "manual"
 #: Who is asked first, by group: with speech and without. Sources not named come last, in order.
 _PREFERENCES = {
-    "mouth": ((MANUAL, SPEECH, MIMIC), (MANUAL, MIMIC, SPEECH)),
-    "eye": ((MANUAL, MIMIC, SPEECH), (MANUAL, MIMIC, SPEECH)),
+    "mouth": ((MANUAL, LIPSYNC, MIMIC), (MANUAL, MIMIC, LIPSYNC)),
+    "eye": ((MANUAL, MIMIC, LIPSYNC), (MANUAL, MIMIC, LIPSYNC)),
     "gaze": ((MANUAL, GAZE), (MANUAL, GAZE)),
 }
 #: In the place of a source: nobody drives, and the drivers' watchdog brings the motors to neutral.
@@ -152,7 +153,7 @@ class Arbitration:
         if stamp_ns < state.stamp_ns:  # its clock was set back: a recording begins again
             state.speaks_until_ns = 0
         state.stamp_ns = stamp_ns
-        if source == SPEECH:
+        if source == LIPSYNC:
             if active:
                 state.speaks_until_ns = stamp_ns + int(self._hold_s * 1e9)
             active = active or target_ns <= state.speaks_until_ns
@@ -204,8 +205,8 @@ class Arbitration:
             group.weights = {group.source: 1.0}
 
     def _choose(self, name: str, group: _Group, now_s: float) -> str:
-        speech = self._sources.get(SPEECH)
-        quiet = speech is None or not speech.active or not self._there(SPEECH, group, now_s)
+        speech = self._sources.get(LIPSYNC)
+        quiet = speech is None or not speech.active or not self._there(LIPSYNC, group, now_s)
         named = _PREFERENCES.get(name, ((), ()))[1 if quiet else 0]
         order = [*named, *(other for other in self._sources if other not in named)]
         there = [other for other in order if self._there(other, group, now_s)]

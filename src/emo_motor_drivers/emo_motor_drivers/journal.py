@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 from emo_interfaces.msg import MotorCommand
 
+from emo_core.pipelines import MIMIC, PIPELINES, readers
+from emo_motor_drivers.arbitration import GAZE
 from emo_motor_drivers.head import Written
 from emo_motor_drivers.share import words
 from emo_nodekit.messages import nanoseconds
@@ -15,21 +17,17 @@ from emo_nodekit.records import Record, seconds
 
 #: Each source's stages, in the order in which they add to `stage_ms`.
 STAGES = {
-    "lipsync": ("speech_features", "audio2landmark", "normalization", "inverse_model", "arbiter"),
-    "mimic": ("face_tracking", "predictive_model", "normalization", "inverse_model", "arbiter"),
-    "gaze": ("face_tracking", "arbiter"),
+    **{name: (*readers(name).values(), "arbiter") for name in PIPELINES},
+    GAZE: ("face_tracking", "arbiter"),
 }
 #: Their streams end with a message of its own, which is no frame (lipsync's last frame says so).
-_END_APART = ("mimic", "gaze")
-#: Columns of latency.csv: the stages of all sources, each before those that may follow it.
-COLUMNS = (
-    "speech_features",
-    "audio2landmark",
-    "face_tracking",
-    "predictive_model",
-    "normalization",
-    "inverse_model",
-    "arbiter",
+_END_APART = (MIMIC, GAZE)
+#: Columns of latency.csv: the stages of all sources, those that only one has first.
+COLUMNS = tuple(
+    sorted(
+        dict.fromkeys(stage for stages in STAGES.values() for stage in stages),
+        key=lambda stage: sum(stage in STAGES[name] for name in PIPELINES),
+    )
 )
 
 

@@ -72,9 +72,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _content(bag: Bag) -> _Content:
-    from emo.replay import COMMANDS, READERS
     from emo_core.bag import summary
     from emo_core.bag.provenance import differences, recorded_models
+    from emo_core.pipelines import COMMANDS, readers
 
     first = min(int(times.min()) for times in bag.log_ns.values())
     last = max(int(times.max()) for times in bag.log_ns.values())
@@ -88,7 +88,7 @@ def _content(bag: Bag) -> _Content:
         place = name.removesuffix(topic)
         found[pipeline] = commands = summary.commands(bag, name)
         ages = commands.ages_ms.get(pipeline, [])
-        latency[pipeline] = summary.latency(ages, list(READERS[pipeline].values()))
+        latency[pipeline] = summary.latency(ages, list(readers(pipeline).values()))
         dropped[pipeline] = commands.dropped.get(pipeline, 0)
     figures = {
         "bag": str(bag.path),

@@ -20,6 +20,7 @@ from emo.cli import EXIT_ERROR, EXIT_INTERRUPTED, add_json, checkout
 from emo.options import MIMIC
 from emo_core.errors import EmoError
 from emo_core.files import results_folder
+from emo_core.pipelines import COMMANDS, LANDMARKS
 
 if TYPE_CHECKING:
     from emo.outcome import Outcome
@@ -215,7 +216,7 @@ def _replay(
     stop.release()
     outcomes = {}
     for name in chosen.fed:
-        topic = chosen.name(replay.COMMANDS[name])
+        topic = chosen.name(COMMANDS[name])
         recorded = (bag.decode(raw) for raw in bag.messages([topic]))
         outcomes[name] = outcome(recorded, results.commands[topic])
     return outcomes, seconds, stopped
@@ -252,7 +253,7 @@ def _compare(bag: Bag, against: Bag | None, chosen: Plan, out: Path) -> dict[str
     for pipeline in chosen.fed:
         folder = out if len(chosen.fed) == 1 else out / pipeline
         folder.mkdir(exist_ok=True)
-        topics = chosen.name(replay.COMMANDS[pipeline]), chosen.name(replay.LANDMARKS[pipeline])
+        topics = chosen.name(COMMANDS[pipeline]), chosen.name(LANDMARKS[pipeline])
         begun = heard.start_ns or first_stamp(bag, seen) or first_stamp(bag, topics[0])
         first, second = (
             track(each, name, robot, *topics, begun)

@@ -16,13 +16,14 @@ from emo_core.evaluation.metrics import opening
 from emo_core.evaluation.plots import pyplot
 from emo_core.face.topology import NUM_LANDMARKS
 from emo_core.files import whole_file
+from emo_core.pipelines import LANDMARKS, LIPSYNC, MIMIC
 from emo_core.rates import FPS, SAMPLE_RATE
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.render import Renderer
 from emo_core.viz.video import VideoWriter
 
-#: Pipeline -> its human landmarks, and the colour of all that is its.
-LANDMARKS = {"lipsync": ("lipsync/landmarks", "#2563eb"), "mimic": ("mimic/predicted", "#d97706")}
+#: Of all that is a pipeline's.
+_COLOURS = {LIPSYNC: "#2563eb", MIMIC: "#d97706"}
 _MEASURED = "#475569"
 _LOST = "#dc2626"
 
@@ -54,7 +55,7 @@ def overview(
         for pipeline, each in commands.items():
             if name in each.rows:
                 stamps, wanted = each.rows[name]
-                colour = LANDMARKS[pipeline][1]
+                colour = _COLOURS[pipeline]
                 axis.plot((np.array(stamps) - zero) * 1e-9, wanted, color=colour, lw=0.9,
                           label=f"{pipeline} wants")  # fmt: skip
         axis.set_ylim(-0.02, 1.02)
@@ -79,7 +80,7 @@ def _messages(axis: Any, bag: Bag, names: list[str], zero: int) -> None:
 
 
 def _mouth(axis: Any, bag: Bag, place: str, zero: int) -> None:
-    for pipeline, (topic, colour) in LANDMARKS.items():
+    for pipeline, topic in LANDMARKS.items():
         times, faces = [], []
         for raw in bag.messages([place + topic]):
             message = bag.decode(raw)
@@ -88,7 +89,8 @@ def _mouth(axis: Any, bag: Bag, place: str, zero: int) -> None:
                 faces.append(message.points)
         if faces:
             gaps = opening(np.array(faces, np.float32).reshape(-1, NUM_LANDMARKS, 3))
-            axis.plot((np.array(times) - zero) * 1e-9, gaps, color=colour, lw=1.0, label=pipeline)
+            axis.plot((np.array(times) - zero) * 1e-9, gaps, color=_COLOURS[pipeline], lw=1.0,
+                      label=pipeline)  # fmt: skip
     axis.set_ylabel("human mouth,\nopening, mm", fontsize=8)
     if axis.get_lines():
         axis.legend(loc="upper right", frameon=False, ncols=2, fontsize=7)
