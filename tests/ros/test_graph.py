@@ -37,6 +37,7 @@ from emo_core.face.alignment import canonical_face
 from emo_core.face.tracking import VideoFile
 from emo_core.lipsync.pipeline import Lipsync
 from emo_core.mimic.pipeline import Mimic
+from emo_core.pipelines import PIPELINES
 from emo_core.rates import FPS
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.mapping import LandmarksToMotors
@@ -139,7 +140,15 @@ def test_both_pipelines_at_once_give_what_each_gives_offline(
         lambda m: m.end_of_stream or seen.append(nanoseconds(m.header.stamp)),
         qos.STREAM,
     )
-    with spinning(listener), Composed(build_graph(options)):
+    with spinning(listener), Composed(build_graph(options)) as composed:
+        ways = [
+            (subscription.topic_name, node.get_name(), publisher.topic_name)
+            for node in composed.nodes
+            for subscription in node.subscriptions
+            for publisher in node.publishers
+        ]
+        for stage in (stage for stages in PIPELINES.values() for stage in stages):
+            assert (f"/{stage.reads}", stage.node, f"/{stage.writes}") in ways
         until(lambda: {"lipsync", "mimic"} <= ended, 60.0)
 
     robot = RobotDescription.load("emo22")
