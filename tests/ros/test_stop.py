@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from waiting import until
 
@@ -80,6 +81,8 @@ def test_idle_and_busy_nodes_end_at_once(ros: Any, running: Any) -> None:
     ended: list[str] = []
 
     class Worker(Node):
+        event_driven = True
+
         def stop(self) -> None:
             ended.append(self.get_name())
 
@@ -104,6 +107,7 @@ def test_a_callback_that_raises_fails_the_process(ros: Any, running: Any) -> Non
     from rclpy.node import Node
 
     node = Node("mouth", context=ros)
+    node.event_driven = True
     node.create_timer(0.01, lambda: 1 / 0)
     spinner = running.Spinner([node])
     spinner.start()
@@ -115,12 +119,12 @@ def test_each_node_hears_what_it_asks_for(ros: Any, running: Any) -> None:
     from rclpy.node import Node
     from std_msgs.msg import Float64
 
-    class Told(Node):
-        wait_set = True
+    class Driven(Node):
+        event_driven = True
 
     heard: list[float] = []
     about: list[dict[str, Any]] = []
-    listener, told = Node("listener", context=ros), Told("told", context=ros)
+    listener, told = Driven("listener", context=ros), Node("told", context=ros)
     listener.create_subscription(Float64, "number", lambda message: heard.append(message.data), 9)
     told.create_subscription(Float64, "number", lambda message, info: about.append(info), 9)
     out = listener.create_publisher(Float64, "number", 9)
@@ -135,6 +139,81 @@ def test_each_node_hears_what_it_asks_for(ros: Any, running: Any) -> None:
         spinner.stop()
     assert heard == [0.0, 1.0, 2.0]
     assert all(info["source_timestamp"] for info in about)
+
+
+def test_a_node_that_cannot_keep_up_still_has_its_timers(ros: Any, running: Any) -> None:
+    from rclpy.node import Node
+    from std_msgs.msg import Float64
+
+    beats: list[float] = []
+    handled: list[float] = []
+    slow, source = Node("slow", context=ros), Node("source", context=ros)
+    slow.event_driven = True
+    slow.create_timer(0.1, lambda: beats.append(time.monotonic()))
+    slow.create_subscription(
+        Float64, "number", lambda message: (handled.append(message.data), time.sleep(0.02)), 5
+    )
+    out = source.create_publisher(Float64, "number", 5)
+    spinner = running.Spinner([slow, source])
+    spinner.start()
+    try:
+        until(out.get_subscription_count)
+        began = time.monotonic()
+        for number in range(1200):  # 200 a second, of which a quarter can be done
+            out.publish(Float64(data=float(number)))
+            time.sleep(0.005)
+        ended, newest = time.monotonic(), handled[-1]
+    finally:
+        spinner.stop()
+    gaps = np.diff([began, *(beat for beat in beats if began < beat < ended), ended])
+    assert gaps.max() < 3.0 and gaps[-5:].max() < 0.5
+    assert newest > 1100, "old ones are left out"
+
+
+def test_without_a_stderr_nodes_are_spun(ros: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rclpy.node import Node
+
+    from emo_nodekit.running import Spinner
+
+    node = Node("mouth", context=ros)
+    node.event_driven = True
+    beat = threading.Event()
+    node.create_timer(0.01, beat.set)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", None)
+        spinner = Spinner([node])
+    spinner.start()
+    assert beat.wait(5.0)
+    spinner.stop()
+
+
+STUCK = """
+import sys, threading, time
+from rclpy.node import Node
+from emo_nodekit.running import run
+
+class Stuck(Node):
+    event_driven = True
+    def __init__(self):
+        super().__init__("stuck")
+        self.create_timer(0.1, self.work)
+    def work(self):
+        print("stuck", flush=True)
+        while True:
+            time.sleep(0.01)
+
+sys.exit(run(lambda: [Stuck()], ["stuck"]))
+"""
+
+
+def test_a_node_that_never_comes_back_keeps_nobody_from_ending() -> None:
+    pytest.importorskip("rclpy")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "ROS_DOMAIN_ID": "99"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", STUCK], env=environment, stdout=pipe) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20.0) == 0
 
 
 def test_a_node_that_fails_to_end_keeps_no_other_from_it(ros: Any, running: Any) -> None:

@@ -23,7 +23,7 @@ import emo_nodekit  # before numpy: it sets the number of BLAS threads
 from emo.graph import Process, build_graph
 from emo.options import GraphOptions
 from emo_core.errors import EmoError
-from emo_nodekit.running import URGENT, Spinner, be_nice, stop_event
+from emo_nodekit.running import URGENT, Spinner, be_nice, leave, stop_event
 
 
 class Composed:
@@ -55,6 +55,11 @@ class Composed:
     def failed(self) -> bool:
         """Whether a node broke down."""
         return self._spinner.failed.is_set()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a node did not come back as all ended: see `Spinner`."""
+        return self._spinner.stuck
 
     def __enter__(self) -> Composed:
         self._spinner.start()
@@ -102,7 +107,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         while not stop.wait(0.5) and not composed.failed:
             pass
     rclpy.try_shutdown()
-    return 1 if composed.failed else stop.status
+    status = 1 if composed.failed else stop.status
+    if composed.stuck:
+        leave(status)
+    return status
 
 
 if __name__ == "__main__":

@@ -48,6 +48,8 @@ CATCH_UP_NS = 1_000_000_000
 class Audio2LandmarkNode(Node):
     """Subscribes `speech_features`, publishes `lipsync/landmarks` (478 points, metric mm)."""
 
+    event_driven = True  # see `emo_nodekit.running`
+
     def __init__(
         self,
         namespace: str = "",

@@ -50,8 +50,6 @@ class DashboardNode(Node):
     While nobody looks it subscribes to nothing and does nothing.
     """
 
-    wait_set = True  # a guard condition wakes it
-
     def __init__(
         self,
         namespace: str = "",

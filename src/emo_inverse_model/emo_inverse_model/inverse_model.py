@@ -31,6 +31,8 @@ POINTS = len(ROBOT_LANDMARKS)
 class InverseModelNode(Node):
     """Subscribes `robot_landmarks` (113 x 2), publishes `motor_command` (all but gaze)."""
 
+    event_driven = True  # see `emo_nodekit.running`
+
     def __init__(
         self,
         namespace: str = "",

@@ -51,6 +51,8 @@ class ArbiterNode(Node):
     (none, where others drive them all); and `arbiter_state`.
     """
 
+    event_driven = True  # see `emo_nodekit.running`
+
     def __init__(
         self,
         namespace: str = "",

@@ -47,9 +47,9 @@ class Health:
         self._usage = Usage()
         self.values: dict[str, str] = {}  # whatever else is worth showing
         self._timer = node.create_timer(
-            _PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            _PERIOD_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
-        self._telling = threading.RLock()
+        self._telling = threading.Lock()
         self._untold = os.environ.get(CRASHES, "")
 
     @property
@@ -106,15 +106,18 @@ class Health:
             self._logged_s[kind] = now
             self._node.get_logger().warning(text)
 
+    def _on_timer(self) -> None:
+        if self._untold:  # not before: a busy machine takes long to come so far
+            times, _, how = self._untold.partition(":")
+            self._untold = ""
+            self.fault("crashes", f"its process ended ({how}) and was started again", int(times))
+        self._report()
+
     def _report(self) -> None:
         with self._telling:  # the node's thread at each second, any thread at a new state
             self._tell()
 
     def _tell(self) -> None:
-        if self._untold:  # not before: a busy machine takes long to come so far
-            times, _, how = self._untold.partition(":")
-            self._untold = ""
-            self.fault("crashes", f"its process ended ({how}) and was started again", int(times))
         now = time.monotonic()
         rate = self._done / max(now - self._since, 1e-3)
         recent = now - self._last_fault[1] < _MEMORY_S

@@ -59,7 +59,6 @@ class Pictures:
         self._last = 0
         kind, depth = (CompressedImage, qos.PACKED) if compressed else (Image, qos.IMAGE)
         heard: Callable[..., None] = self._on_message if TOLD_ABOUT else self._on_bare
-        node.wait_set = True  # see `emo_nodekit.running`
         self._subscription = node.create_subscription(kind, self._topic, heard, depth)
 
     def _on_bare(self, message: Message) -> None:

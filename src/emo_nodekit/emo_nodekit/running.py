@@ -2,8 +2,11 @@
 
 rclpy's EventsExecutor does nothing but what has arrived; its others look at all that a node has at
 every wake-up (a chain of seven nodes in one process: 0.5 ms and 3.3 ms end to end, 1.7 % and 6.4 %
-of a core). It is in rclpy from Jazzy's 7.1.4 on, under `experimental`, and has neither guard
-conditions nor a message's info: a node that needs one of them has an attribute `wait_set = True`.
+of a core). It is in rclpy from Jazzy's 7.1.4 on, under `experimental`. It has neither guard
+conditions nor a message's info, and does all in the order of arrival: what comes faster than it is
+done heaps up before services and timers. So it is for the stages between source and drivers, whose
+work is short: nodes that have an attribute `event_driven = True`. One that cannot keep up all the
+same gets the other executor, whose queues are bounded.
 """
 
 from __future__ import annotations
@@ -15,9 +18,12 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -35,12 +41,39 @@ URGENT, PATIENT = -10, 5
 
 #: Executors look up this often. Without a time EventsExecutor never waits: it takes two cores.
 _LOOK_UP_S = 1.0
+#: A timer that was not served for so long, in all of which there was work, waits behind a heap.
+_BEAT_S, _BEHIND_S = 0.25, 1.0
+#: Longer times between two pieces of work are the machine's (it was stopped, say), not the heap's.
+_STALL_S = 0.1
 
 
-def executor_for(node: Node) -> Executor:
-    """The quickest executor that can spin `node`, which is added to it."""
-    kind = SingleThreadedExecutor if getattr(node, "wait_set", False) else EventsExecutor
-    executor: Executor = kind(context=node.context)
+class _Pace:
+    """Whether an executor that does all in the order of arrival keeps up."""
+
+    def __init__(self, node: Node) -> None:
+        self._busy_s, self._last_s = 0.0, time.monotonic()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(_BEAT_S, self._beat, clock=steady)
+
+    def _beat(self) -> None:
+        self._busy_s = 0.0
+
+    def is_behind(self) -> bool:
+        """To be asked after each piece of work."""
+        now_s = time.monotonic()
+        self._busy_s += min(now_s - self._last_s, _STALL_S)
+        self._last_s = now_s
+        return self._busy_s > _BEHIND_S
+
+
+def _executor(node: Node, event_driven: bool) -> Executor:
+    executor: Executor
+    try:
+        executor = (EventsExecutor if event_driven else SingleThreadedExecutor)(
+            context=node.context
+        )
+    except (RuntimeError, OSError):  # it wants a stderr with a file descriptor
+        executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
     return executor
 
@@ -49,19 +82,24 @@ class Spinner:
     """Spins nodes in threads.
 
     A node may have `stop()`: called at the end, while it still spins, before it is destroyed.
+
+    Attributes:
+        failed: a node broke down.
+        stuck: a node did not come back from what it did as all should end: `leave` the process.
     """
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._nodes = list(nodes)
-        self._executors = [executor_for(node) for node in nodes]
+        self._executors = [_executor(node, getattr(node, "event_driven", False)) for node in nodes]
         self._threads: list[threading.Thread] = []
         self._ended: list[threading.Event] = []
         self.failed = threading.Event()
-        for node, executor in zip(self._nodes, self._executors, strict=True):
+        self.stuck = False
+        for index, node in enumerate(self._nodes):
             ended = threading.Event()
             self._ended.append(ended)
             thread = threading.Thread(
-                target=self._spin, args=(executor, ended), name=node.get_name(), daemon=True
+                target=self._spin, args=(index, ended), name=node.get_name(), daemon=True
             )
             self._threads.append(thread)
 
@@ -78,10 +116,17 @@ class Spinner:
         for thread in self._threads:
             thread.start()
 
-    def _spin(self, executor: Executor, ended: threading.Event) -> None:
+    def _spin(self, index: int, ended: threading.Event) -> None:
+        node = self._nodes[index]
+        by_events = not isinstance(self._executors[index], SingleThreadedExecutor)
+        pace = _Pace(node) if by_events else None
         try:
-            while not ended.is_set() and executor.context.ok():
-                executor.spin_once(timeout_sec=_LOOK_UP_S)
+            while not ended.is_set() and node.context.ok():
+                self._executors[index].spin_once(timeout_sec=_LOOK_UP_S)
+                if pace is not None and pace.is_behind():
+                    node.get_logger().warning("cannot keep up: from here on, old messages are lost")
+                    self._executors[index].shutdown()
+                    self._executors[index], pace = _executor(node, event_driven=False), None
         except ExternalShutdownException:
             pass
         except BaseException:
@@ -118,7 +163,8 @@ class Spinner:
         if thread.is_alive():
             thread.join(timeout=5.0)
         if thread.is_alive():
-            return  # starved or stuck: it goes with the process
+            self.stuck = True  # starved, or worse: it goes with the process
+            return
         self._executors[index].shutdown(timeout_sec=2.0)
         self._nodes[index].destroy_node()
 
@@ -172,6 +218,13 @@ def stop_event() -> Stop:
     return Stop()
 
 
+def leave(status: int) -> NoReturn:
+    """End the process at once: a thread that comes back from an executor as it ends aborts it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 def be_nice(value: int) -> None:
     """The niceness of this thread and of those it starts: below 0 for what must be on time.
 
@@ -212,4 +265,7 @@ def run(
     rclpy.try_shutdown()
     # Launch and the terminal may both interrupt: the second must not kill what ends by the first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return 1 if spinner.failed.is_set() else stop.status
+    status = 1 if spinner.failed.is_set() else stop.status
+    if spinner.stuck:
+        leave(status)
+    return status

@@ -37,6 +37,8 @@ PARAMETERS = (
 class NormalizationNode(Node):
     """Subscribes `landmarks` (478 x 3), publishes `robot_landmarks` (113 x 2)."""
 
+    event_driven = True  # see `emo_nodekit.running`
+
     def __init__(
         self,
         namespace: str = "",

@@ -28,6 +28,8 @@ PARAMETERS = (
 class PredictiveModelNode(Node):
     """Subscribes `landmarks`, publishes `predicted` (both 478 x 3): a frame for each."""
 
+    event_driven = True  # see `emo_nodekit.running`
+
     def __init__(
         self,
         namespace: str = "",

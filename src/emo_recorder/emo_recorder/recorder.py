@@ -52,8 +52,6 @@ RAW = "sensor_msgs/msg/Image"
 class RecorderNode(Node):
     """Subscribes whatever is published in its namespace; writes it down undecoded."""
 
-    wait_set = True  # messages are written down with their info
-
     def __init__(
         self,
         namespace: str = "",

@@ -35,6 +35,8 @@ FLUSH_S = 0.5
 class SpeechFeaturesNode(Node):
     """Subscribes `audio`, publishes `speech_features`."""
 
+    event_driven = True  # see `emo_nodekit.running`
+
     def __init__(
         self,
         namespace: str = "",
