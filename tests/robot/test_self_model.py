@@ -15,7 +15,7 @@ from emo_core.face.alignment import canonical_face
 from emo_core.face.topology import LIPS_INNER, LIPS_OUTER, LOWER_OVAL, ROBOT_LANDMARKS
 from emo_core.robot.babbling import Babble, babble, random_poses
 from emo_core.robot.description import Interlock, RobotDescription
-from emo_core.robot.inverse_model import InverseModel
+from emo_core.robot.inverse_model import InverseModel, load_profile
 from emo_core.robot.mapping import LandmarksToMotors, closed_loop
 from emo_core.robot.normalization import BROW_GAIN, CONTACT_MM, GAP_GAIN, Normalizer, Profile
 from emo_core.robot.sim.skin import Skin
@@ -130,6 +130,8 @@ def test_strict_loading(sim: RobotDescription, tmp_path: Path, damage: str, mess
     with pytest.raises(EmoError, match=message) as caught:
         InverseModel.load(sim, folder)
     assert "./emo babble --robot sim && ./emo train inverse --robot sim" in str(caught.value)
+    with pytest.raises(EmoError, match=message):
+        load_profile(sim, folder)
 
 
 def test_another_robots_model_is_refused(sim: RobotDescription) -> None:

@@ -34,10 +34,8 @@ def load_model(
     """Check and open a model folder.
 
     Args:
-        expected: keys of config.json and the only values they may have.
-        remedy: what to do when the model is of no use: ends every message.
         counts: keys of config.json that hold whole numbers, and the least each may be.
-        files: what its reader opens, the network among them: config.json holds their checksums.
+        expected, remedy, files: as in `check_model`; the network is among the files.
 
     Returns:
         config, ONNX Runtime session (see `inference`).
@@ -45,14 +43,36 @@ def load_model(
     Raises:
         EmoError: missing, damaged, not what is expected, or EMO_INFERENCE wants what is not here.
     """
-    config = read_config(folder, remedy)
-    for key, value in {"schema": MODEL_SCHEMA, **expected}.items():
-        if config.get(key) != value:
-            raise _wrong(folder, key, config, repr(value), remedy)
+    config = check_model(folder, expected, remedy, files)
     for key, least in (counts or {}).items():
         value = config.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise _wrong(folder, key, config, f"a whole number of {least} or more", remedy)
+    path = folder / NETWORK
+    try:
+        session = open_session(path)
+    except (RuntimeError, ValueError) as error:  # ONNX Runtime's errors derive from these
+        raise EmoError(f"{path}: not a model ({str(error).splitlines()[0]}). {remedy}") from None
+    return config, session
+
+
+def check_model(
+    folder: Path, expected: Mapping[str, object], remedy: str, files: Sequence[str]
+) -> dict[str, Any]:
+    """config.json of a model folder whose files are what it says.
+
+    Args:
+        expected: keys of config.json and the only values they may have.
+        remedy: what to do when the model is of no use: ends every message.
+        files: what its reader opens: config.json holds their checksums.
+
+    Raises:
+        EmoError: missing, damaged, or not what is expected.
+    """
+    config = read_config(folder, remedy)
+    for key, value in {"schema": MODEL_SCHEMA, **expected}.items():
+        if config.get(key) != value:
+            raise _wrong(folder, key, config, repr(value), remedy)
     checksums = config.get("sha256")
     if not isinstance(checksums, dict):
         raise _wrong(folder, "sha256", config, "the files' checksums", remedy)
@@ -65,12 +85,7 @@ def load_model(
             raise EmoError(f"{path}: missing. {remedy}")
         if file_sha256(path) != checksum:
             raise EmoError(f"{path}: damaged (its checksum is not config.json's). {remedy}")
-    path = folder / NETWORK
-    try:
-        session = open_session(path)
-    except (RuntimeError, ValueError) as error:  # ONNX Runtime's errors derive from these
-        raise EmoError(f"{path}: not a model ({str(error).splitlines()[0]}). {remedy}") from None
-    return config, session
+    return config
 
 
 def _wrong(

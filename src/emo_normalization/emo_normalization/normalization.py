@@ -12,9 +12,9 @@ from std_msgs.msg import Header
 from emo_core.face.alignment import canonical_face
 from emo_core.face.static_face import load_face
 from emo_core.face.topology import NUM_LANDMARKS
-from emo_core.paths import models_dir
 from emo_core.robot.description import RobotDescription
-from emo_core.robot.normalization import DEFAULT_ALPHA, Normalizer, Profile
+from emo_core.robot.inverse_model import load_profile
+from emo_core.robot.normalization import DEFAULT_ALPHA, Normalizer
 from emo_nodekit import qos
 from emo_nodekit.kit import Kit, placed
 from emo_nodekit.messages import floats, landmark_points, nanoseconds, stages, static_points
@@ -48,7 +48,7 @@ class NormalizationNode(Node):
         super().__init__("normalization", **placed(namespace, parameters, remappings))
         self._kit = Kit(self, PARAMETERS)
         robot = RobotDescription.load(self._kit.text("robot"))
-        self._profile = Profile.load(models_dir() / robot.inverse_model / "profile.npz")
+        self._profile = load_profile(robot)
         self._change()
         self._publisher = self.create_publisher(FaceLandmarks, "robot_landmarks", qos.FRAMES)
         self._kit.subscribe(FaceLandmarks, "landmarks", self._on_landmarks, qos.FRAMES)

@@ -45,6 +45,8 @@ LIPS = np.concatenate([LIPS_OUTER, LIPS_INNER])
 EYES_BROWS = np.concatenate([EYEBROWS, EYES])
 LIPS_JAW = np.concatenate([LIPS, LOWER_OVAL])
 ROBOT_LANDMARKS = np.concatenate([EYES_BROWS, LIPS_JAW])
+#: Which points, in which order, in which units: a model is trained for one such list.
+ROBOT_SCHEMA = "facemesh113xy-mm-1"
 
 UPPER_LIP_INNER, LOWER_LIP_INNER = 13, 14
 MOUTH_CORNERS = (61, 291)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
-from emo_core.face.topology import NUM_LANDMARKS, ROBOT_LANDMARKS, robot_points
+from emo_core.face.topology import NUM_LANDMARKS, ROBOT_LANDMARKS, ROBOT_SCHEMA, robot_points
 from emo_core.mimic.expressions import INPUT_FRAMES, REGIONS
 from emo_core.models import load_model
 from emo_core.paths import models_dir
@@ -25,8 +25,6 @@ Array = NDArray[np.float32]
 
 POINTS = len(ROBOT_LANDMARKS)
 INPUTS = 2 * POINTS
-#: Which points, in which order, in which units.
-LANDMARK_SCHEMA = "facemesh113xy-mm-1"
 NAME = "predictive"
 REMEDY = "Restore it from the repository, or train it: ./emo train predictive"
 
@@ -73,7 +71,7 @@ class PredictiveModel:
             EmoError: missing, damaged, or made for other landmarks.
         """
         path = models_dir() / NAME if folder is None else Path(folder)
-        expected = {"kind": "predictive", "landmarks": LANDMARK_SCHEMA, "fps": FPS}
+        expected = {"kind": "predictive", "landmarks": ROBOT_SCHEMA, "fps": FPS}
         _, session = load_model(path, expected, REMEDY)
         shape = session.get_inputs()[0].shape[1:]
         if shape != [INPUT_FRAMES, INPUTS]:

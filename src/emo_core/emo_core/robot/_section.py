@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from emo_core.errors import EmoError
 
 #: LibYAML's, where PyYAML was built with it: a robot's file takes 4 ms instead of 40.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+#: No number of a robot is beyond it, and whole ones beyond it are no floats.
+_HUGE = sys.float_info.max
 
 
 class _UniqueKeyLoader(_Loader):  # type: ignore[misc]
@@ -66,7 +71,8 @@ class Section:
             line = f"line {mark.line + 1}: " if mark is not None else ""
             problem = getattr(error, "problem", None) or "not YAML"
             raise EmoError(f"{file}: {line}{problem}. Mend that line") from error
-        except ValueError as error:  # 2026-02-30 is read as a date
+        # 2026-02-30 is read as a date; a tag, as in `!!int word`, is taken at its word.
+        except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
             raise EmoError(f"{file}: {error}. Mend that value, or put it in quotes") from error
         return cls(data, file)
 
@@ -161,6 +167,7 @@ class Section:
     ) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.error(key, f"is {value!r}", "give a number")
-        if not math.isfinite(value) or not low <= value <= high:
-            raise self.error(key, f"is {value!r}", f"give a number from {low:g} to {high:g}")
-        return float(value)
+        number = float(value) if abs(value) < _HUGE else math.inf
+        if not math.isfinite(number) or not low <= number <= high:
+            raise self.error(key, f"is {value!r:.60}", f"give a number from {low:g} to {high:g}")
+        return number

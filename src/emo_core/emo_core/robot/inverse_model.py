@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import ArrayLike, NDArray
 
 from emo_core.errors import EmoError
-from emo_core.face.topology import ROBOT_LANDMARKS
-from emo_core.models import NETWORK, load_model
+from emo_core.face.topology import ROBOT_LANDMARKS, ROBOT_SCHEMA
+from emo_core.models import NETWORK, check_model, load_model
 from emo_core.paths import models_dir
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.normalization import Profile
 
 INPUTS = 2 * len(ROBOT_LANDMARKS)
-#: Which points, in which order, in which units: a model is trained for one such list.
-LANDMARK_SCHEMA = "facemesh113xy-mm-1"
 _PROFILE = "profile.npz"
 
 
@@ -37,6 +34,8 @@ class InverseModel:
     """
 
     def __init__(self, session: Any, profile: Profile, robot: RobotDescription) -> None:
+        import onnxruntime as ort  # not for who only reads the profile
+
         driven = robot.expressive
         self.names = tuple(robot.names[i] for i in driven)
         self.profile = profile
@@ -57,23 +56,13 @@ class InverseModel:
             EmoError: missing, truncated, of another schema or shape, or another robot's.
         """
         folder = folder or models_dir() / robot.inverse_model
-        driven = [robot.names[i] for i in robot.expressive]
-        expected = {
-            "kind": "inverse",
-            "landmarks": LANDMARK_SCHEMA,
-            "motors": driven,
-            "robot_signature": robot.signature(),
-        }
-        remedy = (
-            f"Restore the model from the repository, set inverse_model in {robot.file}, or train: "
-            f"./emo babble --robot {robot.name} && ./emo train inverse --robot {robot.name}"
-        )
+        expected, remedy = _expected(robot), _remedy(robot)
         _, session = load_model(folder, expected, remedy, files=(NETWORK, _PROFILE))
         shapes = session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]
-        if shapes != ([INPUTS], [len(driven)]):
+        if shapes != ([INPUTS], [len(robot.expressive)]):
             raise EmoError(
                 f"{folder / 'model.onnx'}: maps {shapes[0]} to {shapes[1]}, "
-                f"not {INPUTS} to {len(driven)}. {remedy}"
+                f"not {INPUTS} to {len(robot.expressive)}. {remedy}"
             )
         return cls(session, Profile.load(folder / _PROFILE), robot)
 
@@ -87,3 +76,31 @@ class InverseModel:
         else:
             out = self._session.run(None, {"landmarks": x})[0]
         return np.asarray(np.minimum(np.maximum(out, self._low), self._high))
+
+
+def load_profile(robot: RobotDescription, folder: Path | None = None) -> Profile:
+    """The robot's face, of `models/<robot.inverse_model>` or `folder`, without its network.
+
+    Raises:
+        EmoError: as `InverseModel.load`.
+    """
+    folder = folder or models_dir() / robot.inverse_model
+    check_model(folder, _expected(robot), _remedy(robot), (_PROFILE,))
+    return Profile.load(folder / _PROFILE)
+
+
+def _expected(robot: RobotDescription) -> dict[str, object]:
+    """What config.json of the robot's model must say."""
+    return {
+        "kind": "inverse",
+        "landmarks": ROBOT_SCHEMA,
+        "motors": [robot.names[i] for i in robot.expressive],
+        "robot_signature": robot.signature(),
+    }
+
+
+def _remedy(robot: RobotDescription) -> str:
+    return (
+        f"Restore the model from the repository, set inverse_model in {robot.file}, or train: "
+        f"./emo babble --robot {robot.name} && ./emo train inverse --robot {robot.name}"
+    )

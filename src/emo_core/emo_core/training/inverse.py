@@ -26,10 +26,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from emo_core.errors import EmoError
+from emo_core.face.topology import ROBOT_SCHEMA
 from emo_core.models import write_config
 from emo_core.robot.babbling import Babble, random_poses
 from emo_core.robot.description import GROUPS, RobotDescription
-from emo_core.robot.inverse_model import INPUTS, LANDMARK_SCHEMA, InverseModel
+from emo_core.robot.inverse_model import INPUTS, InverseModel
 from emo_core.robot.normalization import Profile
 from emo_core.robot.pairs import POINTS, SPLITS, Split
 from emo_core.training.readings import eye_readings, mouth_readings
@@ -336,7 +337,7 @@ def export(
     profile.save(out / "profile.npz")
     config = {
         "kind": "inverse",
-        "landmarks": LANDMARK_SCHEMA,
+        "landmarks": ROBOT_SCHEMA,
         "robot": robot.name,
         "robot_signature": robot.signature(),
         "motors": [robot.names[i] for i in robot.expressive],

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from emo_core.data.faces import rest_face
 from emo_core.data.prepare import Clip
 from emo_core.face.alignment import canonical_face
+from emo_core.face.topology import ROBOT_SCHEMA
 from emo_core.mimic.expressions import INPUT_FRAMES
-from emo_core.mimic.predictive import INPUTS, LANDMARK_SCHEMA
+from emo_core.mimic.predictive import INPUTS
 from emo_core.models import write_config
 from emo_core.rates import FPS
 from emo_core.training.export import OPSET, round_to_half, store_half
@@ -275,6 +276,6 @@ def export_predictive(net: PredictiveNet, folder: Path, provenance: dict[str, ob
     store_half(model)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
-    facts = {"kind": "predictive", "landmarks": LANDMARK_SCHEMA, "fps": FPS}
+    facts = {"kind": "predictive", "landmarks": ROBOT_SCHEMA, "fps": FPS}
     made_with = {"torch": torch.__version__, "python": platform.python_version()}
     write_config(folder, {**facts, "provenance": {**provenance, **made_with}})

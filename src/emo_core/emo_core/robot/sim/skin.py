@@ -44,6 +44,7 @@ def load_mesh(path: Path) -> tuple[Array, NDArray[np.intp]]:
         points.shape != (NUM_LANDMARKS, 3)
         or triangles.ndim != 2
         or triangles.shape[1] != 3
+        or not len(triangles)
         or not np.isfinite(points).all()
         or triangles.min() < 0
         or triangles.max() >= NUM_LANDMARKS
