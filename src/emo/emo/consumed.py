@@ -67,7 +67,7 @@ class _Message(NamedTuple):
     sequence: int  # its publisher's number of it; 0: not known
     stamp_ns: int
     first: int  # number of its first sample, feature or face
-    count: int = 1  # of samples or features
+    length: int = 1  # in samples or features
     ended: bool = False  # the stream, with it
     ahead_ns: int = 0  # of a face: its stamp after the time it belongs to
 
@@ -111,7 +111,7 @@ def _audio(audio: list[_Message], features: list[_Message]) -> set[int]:
     which only fill the first window. That holds for chunks of whole hops; of others all count as
     read.
     """
-    if any(chunk.count % HOP for chunk in audio):
+    if any(chunk.length % HOP for chunk in audio):
         return set()
     index = {chunk.stamp_ns: i for i, chunk in enumerate(audio)}
     read: set[int] = set()
@@ -128,7 +128,7 @@ def _audio(audio: list[_Message], features: list[_Message]) -> set[int]:
             while began and i > 0 and begin <= audio[i - 1].first < audio[i].first:
                 i -= 1
                 read.add(i)
-        expected = message.first + message.count
+        expected = message.first + message.length
         last = message
     return {stamp for stamp, i in index.items() if i not in read and not audio[i].ended}
 
@@ -148,7 +148,7 @@ def _features(features: list[_Message], faces: list[_Message]) -> set[int]:
         last, before = face.first, face
     lost: set[int] = set()
     for message in features:
-        end = message.first + message.count
+        end = message.first + message.length
         newest = (end - 1) * HOP + WINDOW
         for needed, begin in holes:
             near = message.first * HOP >= begin - FRAME or newest >= needed

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Union
 
-from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
+from emo.options import BOTH, GraphOptions
 from emo_core.face.static_face import KeptFace
 from emo_core.lipsync import VARIANTS
-from emo_core.pipelines import topics
+from emo_core.pipelines import LIPSYNC, MIMIC, topics
 from emo_core.robot.description import RobotDescription
 
 #: A ROS parameter's value.

@@ -188,7 +188,8 @@ def _value(option: Field[Any], text: str) -> Any:
     """A launch argument's text as the type of the option's default."""
     if isinstance(option.default, bool):
         return text == "true"
+    kind: type[Any] = type(option.default)
     try:
-        return type(option.default)(text)
+        return kind(text)
     except ValueError:
         raise ValueError(f"{option.name}:={text}: give a number") from None

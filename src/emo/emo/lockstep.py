@@ -103,7 +103,7 @@ class Lockstep:
         return any_taken
 
     def _is_lost(self, topic: str, message: Any) -> bool:
-        lost = self._lost.get(topic)
+        lost = self._lost.get(topic, ())
         return bool(lost) and nanoseconds(message.header.stamp) in lost
 
 

@@ -97,7 +97,7 @@ def changed(options: GraphOptions, settings: Iterable[str]) -> GraphOptions:
         EmoError: an option that changes nothing, or not such a value.
     """
     known = {option.name: option for option in fields(GraphOptions) if option.name in SETTINGS}
-    types = {name: type(option.default) for name, option in known.items()}
+    types: dict[str, type[Any]] = {name: type(option.default) for name, option in known.items()}
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")

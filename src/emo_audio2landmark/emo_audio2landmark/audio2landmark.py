@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from emo_interfaces.msg import FaceLandmarks, SpeechFeatures
+from numpy.typing import NDArray
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -66,7 +67,7 @@ class Audio2LandmarkNode(Node):
         self._kit.subscribe(SpeechFeatures, "speech_features", self._on_features, qos.STREAM)
         self._kit.on_change(self._change)
 
-    def _face(self) -> np.ndarray | None:
+    def _face(self) -> NDArray[np.float32] | None:
         path = self._kit.text("static_face")
         return load_face(path) if path else None
 
@@ -103,7 +104,7 @@ class Audio2LandmarkNode(Node):
             self._publish(message, frame, landmarks, newest)
 
     def _publish(
-        self, source: SpeechFeatures, frame: int, landmarks: np.ndarray, newest: int
+        self, source: SpeechFeatures, frame: int, landmarks: NDArray[np.float32], newest: int
     ) -> None:
         start = frame * FRAME
         total = source.total_samples

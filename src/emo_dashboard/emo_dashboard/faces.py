@@ -35,6 +35,7 @@ _OUTLINES = (
 
 def contours() -> NDArray[np.intp]:
     """Pairs of FaceMesh points, all of them among the robot landmarks: the lines of a face."""
+    pairs: list[NDArray[np.intp]]
     pairs = [np.stack([line, np.roll(line, -1)], axis=1) for line in _OUTLINES]
     pairs.append(np.stack([topology.LOWER_OVAL[:-1], topology.LOWER_OVAL[1:]], axis=1))
     return np.concatenate(pairs).astype(np.intp)
@@ -42,7 +43,7 @@ def contours() -> NDArray[np.intp]:
 
 def rows_of(pairs: NDArray[np.intp]) -> NDArray[np.intp]:
     """FaceMesh points -> their places among the 113 robot landmarks."""
-    place = np.full(topology.NUM_LANDMARKS, -1)
+    place = np.full(topology.NUM_LANDMARKS, -1, np.intp)
     place[topology.ROBOT_LANDMARKS] = np.arange(len(topology.ROBOT_LANDMARKS))
     return place[pairs]
 
@@ -84,7 +85,7 @@ class Faces:
                 flat_shading=True, side="double", cast_shadow=False, receive_shadow=False,
             )  # fmt: skip
         self._handles[name].vertices = points * _SCALE
-        lines = points[self._human_lines] + np.float32([0.0, 0.0, 1.0])  # before the skin
+        lines = points[self._human_lines] + np.array([0.0, 0.0, 1.0], np.float32)  # before the skin
         self._show_lines(pipeline, "human", lines, _HUMAN_LINES)
 
     def _show_lines(

@@ -63,10 +63,12 @@ class Settings:
             button = self._gui.add_button(f"Set {setting.name}")
             button.on_click(lambda event: self._apply(setting, widget, event.client))
         else:
-            widget.on_update(
-                # A client set it; what this program sets was a node's own value.
-                lambda event: event.client and self._apply(setting, widget, event.client)
-            )
+
+            def apply(event: Any) -> None:
+                if event.client:  # else this program set it: a node's own value
+                    self._apply(setting, widget, event.client)
+
+            widget.on_update(apply)
 
     def _widget(self, setting: Setting) -> Any:
         name, value, hint = setting.name, setting.value, setting.description

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emo_microphone.sound_card import (
     FIRST_DELAY_S,
@@ -73,7 +74,7 @@ class Loudspeaker:
         """Silence: `watch` closes the device, and ends."""
         self._ended.set()
 
-    def _on_device(self, out: np.ndarray, *arguments: Any) -> None:
+    def _on_device(self, out: NDArray[np.float32], *arguments: Any) -> None:
         self._asked = True
         self._fill(out, *arguments)
 

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 from emo_interfaces.msg import AudioChunk
+from numpy.typing import NDArray
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -101,7 +102,7 @@ class MicrophoneNode(Node):
         self._kit.health.done(age * 1e-6)
 
     def _publish(
-        self, first: int, samples: np.ndarray, stamp_ns: int, total: int, end: bool = False
+        self, first: int, samples: NDArray[np.float32], stamp_ns: int, total: int, end: bool = False
     ) -> None:
         message = AudioChunk(
             header=Header(stamp=stamp(stamp_ns), frame_id=self._source),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from emo_interfaces.msg import AudioChunk, MotorCommand
+from numpy.typing import NDArray
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -120,7 +121,7 @@ class SpeakerNode(Node):
             return wanted == "device"
         return True
 
-    def _on_device(self, out: np.ndarray, frames: int, times: Any, status: object) -> None:
+    def _on_device(self, out: NDArray[np.float32], frames: int, times: Any, status: object) -> None:
         ahead_s = max(times.outputBufferDacTime - times.currentTime, 0.0)
         out[:, 0] = self._playout.pull(self._kit.now() + int(ahead_s * 1e9), frames)
         if status:

@@ -63,9 +63,11 @@ class ArbiterNode(Node):
         self._kit = Kit(self, PARAMETERS)
         self._robot = robot = RobotDescription.load(self._kit.text("robot"))
         pipelines = [*dict.fromkeys([*self._kit.texts("sources"), MANUAL])]
-        times = [self._kit.number(name) for name in ("fade_s", "hold_s", "timeout_s")]
+        fade_s, hold_s = self._kit.number("fade_s"), self._kit.number("hold_s")
+        timeout_s = self._kit.number("timeout_s")
         own_image = OwnImage(robot) if self._kit.flag("greet") else None
-        self._arbitration = Arbitration.of(robot, [*pipelines, GAZE], *times, own_image)
+        sources = [*pipelines, GAZE]
+        self._arbitration = Arbitration.of(robot, sources, fade_s, hold_s, timeout_s, own_image)
         self._shown: dict[str, tuple[str, float]] = {}
         self._shown_s = -math.inf
         self._publisher = self.create_publisher(MotorCommand, "motor_command", qos.FRAMES)

@@ -46,14 +46,14 @@ class Claim:
     """
 
     def __init__(self, description: RobotDescription, owner: Owner | None = None) -> None:
-        self._file: BinaryIO | None = None
         self._path = lock_path(description, owner or Owner())
         self._place = place(description, owner or Owner())
         self._in_process = description.bus.in_process
         self.positions: NDArray[np.float64] = np.full(len(description.motors), np.nan)
         device = description.bus.is_device
-        if device or owner is not None:
-            self._lock(description, needed=device)
+        self._file: BinaryIO | None = (
+            self._locked(description, needed=device) if device or owner is not None else None
+        )
         if device:
             self._remember(description)
         self._record: Record | None = None
@@ -64,7 +64,7 @@ class Claim:
             self._record.write()
         self.marked = why_stopped(self._place)
 
-    def _lock(self, description: RobotDescription, needed: bool) -> None:
+    def _locked(self, description: RobotDescription, needed: bool) -> BinaryIO | None:
         try:
             file = self._path.open("a+b")
         except OSError as error:
@@ -74,12 +74,12 @@ class Claim:
         except OSError:
             file.close()
             if not needed:
-                return
+                return None
             raise EmoError(
                 f"{description.file}: bus.port {description.bus.port} is driven by another "
                 "process: stop that one first"
             ) from None
-        self._file = file
+        return file
 
     def _remember(self, description: RobotDescription) -> None:
         """Map the positions of the process before."""

@@ -13,7 +13,8 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**26))
 # Messages want one function of their generator's package, which would import a parser, too: it
 # does without where it cannot. A tenth of what a node's process costs until it runs.
-sys.modules.setdefault("rosidl_generator_py.generate_py_impl", None)
+# (None is Python's own mark of a module that cannot be imported; typeshed does not know it.)
+sys.modules.setdefault("rosidl_generator_py.generate_py_impl", None)  # type: ignore[arg-type]
 
 #: Exit status of a process that no restart can mend (a missing model, a wrong parameter).
 HOPELESS = 2

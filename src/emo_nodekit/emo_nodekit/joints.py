@@ -10,6 +10,7 @@ import array
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 
@@ -37,7 +38,7 @@ def topic(robot: RobotDescription, name: str) -> str:
     return f"{robot.bus.port if over_topics else FAKE_PREFIX}/{name}"
 
 
-def joint_state(names: Iterable[str], radians: np.ndarray) -> JointState:
+def joint_state(names: Iterable[str], radians: NDArray[np.float64]) -> JointState:
     """A message, its stamp still to be set."""
     return JointState(name=list(names), position=array.array("d", radians.tobytes()))
 

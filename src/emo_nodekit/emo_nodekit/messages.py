@@ -30,7 +30,8 @@ def nanoseconds(stamp: Time) -> int:
     """
     if stamp.sec < -MOST_S:
         raise BadMessageError(f"stamped {stamp.sec} s")
-    return stamp.sec * 1_000_000_000 + stamp.nanosec
+    nanoseconds_: int = stamp.sec * 1_000_000_000 + stamp.nanosec
+    return nanoseconds_
 
 
 def stamp(nanoseconds_: int) -> Time:

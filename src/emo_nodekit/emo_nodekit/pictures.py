@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from rclpy.node import Node
@@ -16,7 +16,7 @@ from emo_nodekit import qos
 from emo_nodekit.kit import TOLD_ABOUT, Kit
 from emo_nodekit.messages import BadMessageError, stamp
 
-Message = Image | CompressedImage
+Message: TypeAlias = Image | CompressedImage
 
 
 def picture_of(message: Message) -> Picture | None:

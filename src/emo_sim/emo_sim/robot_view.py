@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from emo_interfaces.msg import AudioChunk, Gaze
+from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
@@ -89,7 +90,7 @@ class RobotViewNode(Node):
         """There is one for every image."""
         self._drawing.image(self._line.place(nanoseconds(message.header.stamp)))
 
-    def _show(self, picture: np.ndarray, placed_ns: int) -> None:
+    def _show(self, picture: NDArray[np.uint8], placed_ns: int) -> None:
         time_ns = self._line.stamp(placed_ns)
         if self._web is not None:
             self._web.show(picture)

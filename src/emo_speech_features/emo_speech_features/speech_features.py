@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from emo_interfaces.msg import AudioChunk, SpeechFeatures
+from numpy.typing import NDArray
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -64,7 +65,7 @@ class SpeechFeaturesNode(Node):
         self._frame = first_sample // HOP
         self._active = False
 
-    def _features(self, samples: np.ndarray) -> np.ndarray:
+    def _features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         flags = self._activity.feed(samples)
         if flags:
             self._active = flags[-1]
@@ -92,7 +93,7 @@ class SpeechFeaturesNode(Node):
             fed = np.concatenate([fed, np.zeros(max(left, 0), np.float32)])
         self._publish(self._features(fed), end, end_ns, message.end_of_stream)
 
-    def _publish(self, features: np.ndarray, end: int, end_ns: int, last: bool) -> None:
+    def _publish(self, features: NDArray[np.float32], end: int, end_ns: int, last: bool) -> None:
         if not len(features) and not last:
             return
         first, self._frame = self._frame, self._frame + len(features)

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from emo.bench.usage import Usage
-from emo.options import BOTH, LIPSYNC, MIMIC
+from emo.options import BOTH
 from emo_core.audio.sources import load_audio
 from emo_core.errors import EmoError
+from emo_core.pipelines import LIPSYNC, MIMIC
 from emo_core.rates import FPS, SAMPLE_RATE
 
 COMMANDS = {LIPSYNC: "lipsync", MIMIC: "mimic", BOTH: "run"}
@@ -137,19 +138,21 @@ def write_video(source: Path | None, seconds: float, target: Path) -> None:
         while offset_s < seconds:
             with av.open(str(source)) as film_in:
                 given = film_in.streams.video[0]
+                unit_s = given.time_base
+                assert unit_s is not None  # of what was opened to be read
                 if stream is None:
                     stream = out.add_stream_from_template(given)
-                shift = round(offset_s / given.time_base)
+                shift = round(offset_s / unit_s)
                 end_s = offset_s
                 for packet in film_in.demux(given):
                     if packet.dts is None or packet.pts is None:
                         continue
-                    length = packet.duration or round(Fraction(1, FPS) / given.time_base)
+                    length = packet.duration or round(Fraction(1, FPS) / unit_s)
                     packet.pts += shift
                     packet.dts += shift
-                    if packet.pts * given.time_base >= seconds:
+                    if packet.pts * unit_s >= seconds:
                         continue
-                    end_s = max(end_s, float((packet.pts + length) * given.time_base))
+                    end_s = max(end_s, float((packet.pts + length) * unit_s))
                     packet.stream = stream
                     out.mux(packet)
             if end_s <= offset_s:

@@ -193,7 +193,8 @@ class _Interrupt:
 def _interrupted(debug: bool) -> int:
     """Say it; what is taken down half made, such as a film's encoder, has nothing to add."""
     if not debug:
-        sys.excepthook = sys.unraisablehook = lambda *_: None
+        sys.excepthook = lambda *_: None
+        sys.unraisablehook = lambda _: None
     print("emo: interrupted", file=sys.stderr)
     return EXIT_INTERRUPTED
 

@@ -53,8 +53,8 @@ def keep_inputs(written: Iterable[Path], read: Iterable[str | Path | None], by: 
         EmoError: it is, under this name or another.
     """
     targets = list(written)
-    for source in filter(None, read):
-        if any(_same(source, target) for target in targets):
+    for source in read:
+        if source and any(_same(source, target) for target in targets):
             raise EmoError(f"{source} would be replaced by {by}")
 
 
@@ -71,7 +71,7 @@ class ArraySpool:
     def __init__(self, folder: Path) -> None:
         import tempfile
 
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=folder)
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=str(folder))
         self.rows = 0
         self.row_shape: tuple[int, ...] = ()
 
@@ -80,12 +80,12 @@ class ArraySpool:
         self.row_shape = rows.shape[1:]
         self.rows += len(rows)
         if rows.size:
-            self._file.write(memoryview(np.ascontiguousarray(rows, np.float32)).cast("B"))
+            self._file.write(np.ascontiguousarray(rows, np.float32).data.cast("B"))
 
     def write_npy(self, out: IO[bytes]) -> None:
         """The whole array in NPY format."""
         header = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, *self.row_shape)}
-        np.lib.format.write_array_header_1_0(out, header)
+        np.lib.format.write_array_header_1_0(out, header)  # type: ignore[no-untyped-call]  # numpy's
         self._file.seek(0)
         while block := self._file.read(1 << 20):
             out.write(block)
@@ -109,4 +109,6 @@ def write_npz(path: Path, arrays: dict[str, NDArray[np.generic] | ArraySpool]) -
                 if isinstance(array, ArraySpool):
                     array.write_npy(out)
                 else:
-                    np.lib.format.write_array(out, np.asanyarray(array), allow_pickle=False)
+                    np.lib.format.write_array(  # type: ignore[no-untyped-call]  # numpy's
+                        out, np.asanyarray(array), allow_pickle=False
+                    )

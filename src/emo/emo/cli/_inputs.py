@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from emo.cli import add_json, add_namespace, add_robot, mouth_gain
 from emo.cli._files import keep_inputs
-from emo.options import BOTH, LIPSYNC, MIMIC, GraphOptions
+from emo.options import BOTH, GraphOptions
 from emo_core.errors import EmoError
 from emo_core.lipsync import MAX_MOUTH_GAIN, VARIANTS
+from emo_core.pipelines import LIPSYNC, MIMIC
 from emo_core.rates import FPS
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ import emo_nodekit  # noqa: F401 (before numpy: it sets the number of BLAS threa
 from emo.cli import EXIT_INTERRUPTED, checkout, quiet_native
 from emo.cli import _inputs as inputs
 from emo.graph import Process, build_graph
-from emo.options import LIPSYNC, MIMIC, GraphOptions
+from emo.options import GraphOptions
 from emo_core.errors import EmoError
 from emo_core.files import results_folder, whole_file
+from emo_core.pipelines import LIPSYNC, MIMIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

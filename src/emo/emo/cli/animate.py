@@ -239,7 +239,7 @@ def animate_mp4(
     out: Path,
     heard: Heard,
     title: str,
-    on_frame: Callable[[int, NDArray[np.uint8]], None] | None = None,
+    on_frame: Callable[[int, NDArray[np.uint8]], object] | None = None,
 ) -> int:
     """The film of a whole recording; returns the number of frames.
 

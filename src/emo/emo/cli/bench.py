@@ -141,9 +141,10 @@ def _measured(
 ) -> Iterator[None]:
     """Measures a part with what `_inputs` made; yields whenever there is more in the report."""
     from emo.bench import dashboard, growth, live
-    from emo.options import BOTH, LIPSYNC, MIMIC
+    from emo.options import BOTH
     from emo_core.audio.sources import load_audio
     from emo_core.evaluation import speed
+    from emo_core.pipelines import LIPSYNC, MIMIC
 
     given, speech, video = films
     if part == "live":

@@ -12,7 +12,7 @@ import argparse
 
 from emo.cli import _live
 from emo.cli._inputs import add_graph, add_speech
-from emo.options import LIPSYNC
+from emo_core.pipelines import LIPSYNC
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ import argparse
 
 from emo.cli import _live
 from emo.cli._inputs import CAMERA, add_camera, add_graph
-from emo.options import MIMIC
+from emo_core.pipelines import MIMIC
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emo.cli import EXIT_ERROR, EXIT_INTERRUPTED, add_json, checkout
-from emo.options import MIMIC
 from emo_core.errors import EmoError
 from emo_core.files import results_folder
-from emo_core.pipelines import COMMANDS, LANDMARKS
+from emo_core.pipelines import COMMANDS, LANDMARKS, MIMIC
 
 if TYPE_CHECKING:
     from emo.outcome import Outcome

@@ -1,10 +1,10 @@
 """Lint, types and tests: what CI runs.
 
-ruff over everything, mypy --strict over emo_core, then pytest: two tests at a time, and those that
-keep time with live nodes, servos or cameras one by one. Of these, those that fail are tried once
-more, since a machine that stalls for a second fails them, too; they are named all the same. Tools
-are installed at first use. Tests that need recordings or ROS say why they are skipped where those
-are missing.
+ruff over everything, mypy --strict over all packages, then pytest: two tests at a time, and those
+that keep time with live nodes, servos or cameras one by one. Of these, those that fail are tried
+once more, since a machine that stalls for a second fails them, too; they are named all the same.
+Tools are installed at first use. Tests that need recordings or ROS say why they are skipped where
+those are missing.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         steps = {
             "ruff": [python, "-m", "ruff", "check", "--quiet", "."],
-            "mypy": [python, "-m", "mypy", "src/emo_core/emo_core"],
+            "mypy": [python, "-m", "mypy"],  # pyproject.toml names all packages
             # A module's tests share what they made: one process has them all.
             "pytest": [*pytest, *_marked(*marks, "not timely"), "-n", "2", "--dist", "loadfile"],
             REAL_TIME: [*pytest, *_marked(*marks, "timely")],

@@ -11,7 +11,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emo.cli import add_json, add_robot, ensure
 from emo_core.errors import EmoError
@@ -151,8 +151,8 @@ def _inverse(args: argparse.Namespace) -> int:
         print(f"step {step} of {steps}: validation L1 {error:.4f}", file=sys.stderr)
 
     validation = train_inverse(robot, data, out, args.seed, RECIPES[args.recipe], progress)
-    figures = evaluate_inverse(robot, data, out, torch=False).as_json()
-    figures = {"recipe": args.recipe, "validation_l1": validation, **figures}
+    scores = evaluate_inverse(robot, data, out, torch=False).as_json()
+    figures: dict[str, Any] = {"recipe": args.recipe, "validation_l1": validation, **scores}
     baselines = figures["baselines"]
     rest = ", ".join(f"{name} {error['l1']:.4f}" for name, error in baselines.items())
     text = f"{out}: L1 {figures['l1']:.4f} on held-out babbling; {rest}"

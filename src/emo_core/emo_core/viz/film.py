@@ -45,7 +45,7 @@ PICTURE = (_CARD_W, _CARD_H - 44)
 _ROBOT = (PICTURE[0] - _PAD, PICTURE[1] - _PAD // 2)
 
 
-def mouth_opening(face: Points) -> float:
+def mouth_opening(face: Points | NDArray[np.float64]) -> float:
     """Distance of the inner lips (points 13 and 14) of (478, 3), in its unit."""
     return float(np.linalg.norm(face[UPPER_LIP_INNER, :2] - face[LOWER_LIP_INNER, :2]))
 
@@ -79,7 +79,7 @@ class SpeechFilm:
         static_face: Points,
         motor_names: Sequence[str],
         neutral: NDArray[np.float32],
-        on_frame: Callable[[int, Image], None] | None = None,
+        on_frame: Callable[[int, Image], object] | None = None,
     ) -> None:
         self._on_frame = on_frame
         self._writer = VideoWriter(path, SIZE, FPS, SAMPLE_RATE)
@@ -110,7 +110,11 @@ class SpeechFilm:
             self._columns = np.concatenate([self._columns, new])
 
     def add_frame(
-        self, face: Points, motors: NDArray[np.float32], robot: Image, robot_face: Points
+        self,
+        face: Points,
+        motors: NDArray[np.float32],
+        robot: Image,
+        robot_face: NDArray[np.float64],
     ) -> None:
         """The next frame, 25 per second.
 
