@@ -28,9 +28,10 @@ from emo_interfaces.msg import (
     SpeechFeatures,
 )
 from probing import Probe, Running
+from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool
 from waiting import until
 
@@ -41,6 +42,7 @@ from emo_audio2landmark.audio2landmark import Audio2LandmarkNode
 from emo_core.errors import EmoError
 from emo_core.face.alignment import canonical_face
 from emo_core.face.tracking import VideoFile
+from emo_core.pipelines import MARK
 from emo_core.robot.bus import BusError, Telemetry
 from emo_core.robot.description import RobotDescription
 from emo_core.robot.sim.servos import SimBus
@@ -613,6 +615,27 @@ def test_a_recording_is_paced_by_simulated_time(running: Running, tmp_path: Any)
     assert out[-1].total_samples == 3200
     np.testing.assert_allclose(np.diff(stamps[:10]), 20_000_000, atol=100_000)
     assert stamps[0] < 100_000_000_000  # simulated, not this machine's, time
+
+
+def test_a_source_waits_until_the_recorder_knows_it(running: Running, tmp_path: Any) -> None:
+    path = tmp_path / "tone.wav"
+    write_wav(path, np.zeros(3200))
+    probe = running()
+    out = probe.collect(AudioChunk, "audio")
+    recorder, kept = Node("recorder"), []
+    recorder.create_subscription(String, MARK, lambda message: None, 1)
+    running(
+        MicrophoneNode(
+            parameters={"source": "file", "path": str(path), "wait_for": ["audio", MARK]}
+        ),
+        recorder,
+    )
+    time.sleep(1.5)
+    assert not out, "it records, but has not found the microphone yet"
+    recorder.create_subscription(AudioChunk, "audio", kept.append, qos.STREAM)
+    until(lambda: out and out[-1].end_of_stream and kept and kept[-1].end_of_stream)
+    assert [chunk.first_sample for chunk in kept] == [chunk.first_sample for chunk in out]
+    assert kept[0].first_sample == 0
 
 
 def test_the_speaker_tells_when_sound_is_heard(running: Running) -> None:

@@ -15,7 +15,7 @@ from typing import Union
 from emo.options import BOTH, GraphOptions
 from emo_core.face.static_face import KeptFace
 from emo_core.lipsync import VARIANTS
-from emo_core.pipelines import LIPSYNC, MIMIC, topics
+from emo_core.pipelines import LIPSYNC, MARK, MIMIC, topics
 from emo_core.robot.description import RobotDescription
 
 #: A ROS parameter's value.
@@ -80,10 +80,6 @@ def _yaml(value: Value) -> str:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-#: Sources wait for the recorder: this topic has a listener from the moment it records.
-RECORDING = "recorder/mark"
 
 
 def build_graph(options: GraphOptions) -> list[Process]:
@@ -299,7 +295,7 @@ def _recorder(options: GraphOptions) -> Process:
 
 def _sources(options: GraphOptions) -> list[Process]:
     """Microphone and camera: what sets everything going."""
-    wait_for = [*_awaited(options), *([RECORDING] if options.record else [])]
+    wait_for = [*_awaited(options), *([MARK] if options.record else [])]
     microphone = Process(
         package="emo_microphone",
         executable="microphone",

@@ -39,6 +39,9 @@ PIPELINES: dict[str, tuple[Stage, ...]] = {
         Stage("inverse_model", "mimic/robot_landmarks", "mimic/motor_command"),
     ),
 }
+#: What the recorder listens to from the moment it records: sources wait for it. A text published
+#: here marks a place in the recording.
+MARK = "recorder/mark"
 #: Where a pipeline ends.
 COMMANDS = {name: stages[-1].writes for name, stages in PIPELINES.items()}
 #: Its human landmarks, as they come to the robot.

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from emo_core.pipelines import MARK
 from emo_nodekit.kit import Kit
 from emo_nodekit.parameters import Parameter
 
@@ -147,7 +149,7 @@ def wait_for_graph(node: Node, kit: Kit, pacer: Pacer) -> bool:
     """Wait until the topics of parameter `wait_for` are listened to; False if stopped meanwhile."""
     topics = [topic for topic in kit.texts("wait_for") if topic]
     began = time.monotonic()
-    while missing := [topic for topic in topics if not node.count_subscribers(topic)]:
+    while missing := [topic for topic in topics if _is_missed(node, topic, topics)]:
         if time.monotonic() - began >= kit.number("wait_s"):
             kit.health.fault("no_listener", f"nobody listens to {', '.join(missing)}")
             break
@@ -155,3 +157,18 @@ def wait_for_graph(node: Node, kit: Kit, pacer: Pacer) -> bool:
             return False
     waited = time.monotonic() - began
     return pacer.pause(max(SETTLE_S, SETTLE_SHARE * waited) if topics else 0.0)
+
+
+def _is_missed(node: Node, topic: str, topics: list[str]) -> bool:
+    """Whether nobody listens to it, or the recorder, if that is waited for, not to our own yet."""
+    listeners = node.get_subscriptions_info_by_topic(topic)
+    own = [publisher.topic_name for publisher in node.publishers]
+    if MARK not in topics or node.resolve_topic_name(topic) not in own:
+        return not listeners
+    recorders = node.get_subscriptions_info_by_topic(MARK)
+    return not _names(recorders) <= _names(listeners)
+
+
+def _names(subscriptions: list[TopicEndpointInfo]) -> set[tuple[str, str]]:
+    """Namespace and name of each node."""
+    return {(each.node_namespace, each.node_name) for each in subscriptions}

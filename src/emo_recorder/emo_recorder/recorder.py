@@ -17,6 +17,7 @@ from emo_core.bag import Limits, Topic
 from emo_core.bag.losses import Losses
 from emo_core.bag.provenance import origin
 from emo_core.errors import EmoError
+from emo_core.pipelines import MARK
 from emo_nodekit.kit import TOLD_ABOUT, Kit, placed
 from emo_nodekit.parameters import Parameter, Value
 from emo_nodekit.records import unused
@@ -37,9 +38,6 @@ PARAMETERS = (
     Parameter("wait_s", 30.0, "begin all the same after so many seconds", 0.0, 600.0),
 )  # fmt: skip
 
-#: What the recorder listens to from the moment it records: sources wait for it. A text published
-#: here marks a place in the recording.
-MARK = "recorder/mark"
 #: Deep enough for a second of a stall at any rate in the graph.
 DEPTH = 1000
 #: Looks for new topics: often until the first audio may come, then now and then.
