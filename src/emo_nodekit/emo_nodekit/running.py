@@ -69,9 +69,8 @@ class _Pace:
 def _executor(node: Node, event_driven: bool) -> Executor:
     executor: Executor
     try:
-        executor = (EventsExecutor if event_driven else SingleThreadedExecutor)(
-            context=node.context
-        )
+        kind = EventsExecutor if event_driven else SingleThreadedExecutor
+        executor = kind(context=node.context)
     except (RuntimeError, OSError):  # it wants a stderr with a file descriptor
         executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
